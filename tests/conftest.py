@@ -1,0 +1,28 @@
+"Bundled recordings and golden values, loaded once"
+from pathlib import Path
+import numpy as np
+import pytest
+import torch
+from tsai_relcon.datasets import motionsense
+
+torch.set_num_threads(2)
+
+def load_golden(name):
+    "The arrays of tests/golden/<name>.npz; `weight/...` entries as a state dict under 'weights'"
+    with np.load(Path(__file__).parent/'golden'/f'{name}.npz', allow_pickle=False) as f: arrays = dict(f)
+    weights = {k.removeprefix('weight/'): torch.as_tensor(arrays.pop(k)) for k in list(arrays) if k.startswith('weight/')}
+    return {**arrays, 'weights': weights}
+
+def to_ncl(a): return torch.as_tensor(a).transpose(1, 2).contiguous()
+
+def relative_error(got, wanted):
+    "Largest deviation, relative to the largest wanted value"
+    got, wanted = (torch.as_tensor(o).detach().double() for o in (got, wanted))
+    assert got.shape==wanted.shape
+    return ((got-wanted).abs().max() / wanted.abs().max()).item()
+
+@pytest.fixture(scope='session')
+def segs(): return motionsense()
+
+@pytest.fixture(scope='session')
+def few(segs): return segs[::8]

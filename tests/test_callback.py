@@ -1,0 +1,202 @@
+"The two stages as fastai callbacks: what they compute, what they put back, and what they leave alone"
+import os, signal
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fastai.callback.core import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException
+from fastai.learner import Learner
+from tsai.data.core import get_ts_dls
+from tsai_relcon.augment import random_augment
+from tsai_relcon.callback import KeepBest, MotifReconstruction, PretextCallback, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
+from tsai_relcon.data import batch_index, grouped_index, relcon_dls, subject_splits
+from tsai_relcon.distance import MotifDistance, motif_distances
+from tsai_relcon.losses import RelConLoss
+from tsai_relcon.models import RelConResNet34
+
+def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
+def silently(learn, *args, **kw):
+    with learn.no_bar(), learn.no_logging(): learn.fit(*args, **kw)
+
+@pytest.fixture
+def dls(few): return relcon_dls(few[::2], n_groups=8, n_within=3, splits=subject_splits(few[::2].subject))
+
+def make(dls, *cbs, distance=euclidean, **kw): return Learner(dls, RelConResNet34(nf=4), loss_func=F.mse_loss, cbs=[RelCon(distance, **kw), *cbs])
+
+class Spy(Callback):
+    "Notes the batches as the loss sees them, and the loss"
+    order = 55
+    def before_fit(self): self.seen = []
+    def after_loss(self): self.seen.append((self.pred.detach().clone(), [o.clone() for o in self.learn.yb], self.learn.loss_grad.item()))
+
+@pytest.mark.parametrize('attention', ['sparsemax','softmax'])
+def test_the_loss_of_a_step_is_the_loss_of_its_definition(dls, attention):
+    net = MotifDistance()
+    learn = make(dls, spy := Spy(), distance=net, tau=.2, attention=attention)
+    xs = []
+    learn.add_cb(type('Keep', (Callback,), dict(order=0, before_batch=lambda self: xs.append(self.x.data.clone())))())
+    silently(learn, 1)
+    anchors, candidates = grouped_index(8, 3)
+    for x, (z, (d, a, c), loss) in list(zip(xs, spy.seen))[:3]:
+        assert torch.equal(a, anchors) and torch.equal(c, candidates)
+        torch.testing.assert_close(d, motif_distances(net, x, anchors, candidates, attention))
+        assert loss==pytest.approx(RelConLoss(.2)(z, d, anchors, candidates).item(), rel=1e-6)
+
+def test_ungrouped_batches_are_their_own_pool(few):
+    ts_dls = get_ts_dls(few.X, few.subject.astype(int), splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
+    learn = make(ts_dls, spy := Spy())
+    silently(learn, 1)
+    assert all(torch.equal(c, batch_index(len(z))[1]) for z,(d,a,c),_ in spy.seen)
+
+def test_training_lowers_the_loss_and_raises_the_correlation(few):
+    torch.manual_seed(0)
+    dls = relcon_dls(few, n_groups=8, n_within=3, anchors='all')
+    learn = Learner(dls, RelConResNet34(nf=8), loss_func=F.mse_loss, cbs=RelCon(euclidean))
+    from tsai_relcon.losses import rank_correlation
+    learn.metrics = [rank_correlation]
+    loss, correlation = learn.validate()
+    silently(learn, 3, 1e-3)
+    loss_after, correlation_after = learn.validate()
+    assert loss_after<loss-1 and correlation_after>correlation+.05
+
+@pytest.mark.parametrize('event', ['before_batch','after_pred','after_backward','before_validate','after_epoch'])
+@pytest.mark.parametrize('cancel', [CancelFitException, CancelEpochException, CancelTrainException, CancelBatchException])
+def test_the_loss_is_put_back_after_cancel(dls, event, cancel):
+    def raise_it(self): raise cancel()
+    learn = make(dls, type('Cancel', (Callback,), dict(order=56, **{event: raise_it}))())
+    try: silently(learn, 1)
+    except Exception as e: assert isinstance(e, cancel)     # such as a cancelled batch outside of a batch
+    else: assert learn.loss_func is F.mse_loss
+    learn.remove_cbs(type(learn.cbs[-1]) if False else [c for c in learn.cbs if type(c).__name__=='Cancel'])
+    silently(learn, 1)
+    assert learn.loss_func is F.mse_loss
+
+def test_an_error_in_the_middle_does_not_lose_the_own_loss(dls):
+    class Fails(Callback):
+        def after_pred(self): raise KeyboardInterrupt
+    learn = make(dls, fails := Fails())
+    with pytest.raises(KeyboardInterrupt): silently(learn, 1)
+    learn.remove_cb(fails)
+    assert learn.get_preds(dl=dls.valid)[0].shape[1]==16     # predictions are embeddings even now
+    silently(learn, 1)
+    assert learn.loss_func is F.mse_loss
+
+def test_validate_alone_measures_and_puts_back(dls):
+    learn = make(dls)
+    silently(learn, 1)
+    assert learn.validate()[0]==pytest.approx(learn.recorder.values[-1][1], rel=1e-4)
+    assert learn.loss_func is F.mse_loss and not learn.rel_con.active
+
+def test_predictions_are_embeddings_and_targets_are_left_alone(dls):
+    learn = make(dls)
+    z, groups = learn.get_preds(dl=dls.valid)
+    assert z.shape==(len(dls.valid)*32, 16) and groups.dtype==torch.int64 and groups.ndim==1
+
+def test_the_distance_is_a_frozen_copy_outside_of_the_model(dls):
+    net = MotifDistance()
+    before = {k: v.clone() for k,v in net.state_dict().items()}
+    learn = make(dls, distance=net)
+    silently(learn, 1)
+    assert all(p.requires_grad for p in net.parameters()) and net.training
+    assert all(torch.equal(v, before[k]) for k,v in learn.rel_con.distance.state_dict().items())
+    assert len(list(learn.model.parameters()))==len(list(RelConResNet34(nf=4).parameters()))
+
+def test_export_leaves_the_distance_out(dls, tmp_path):
+    from fastai.learner import load_learner
+    marker = MotifDistance(nf=256)
+    learn = make(dls, distance=marker)
+    learn.path = tmp_path
+    silently(learn, 1)
+    learn.export('relcon.pkl')
+    encoder_bytes = sum(p.numel()*4 for p in learn.model.state_dict().values())
+    assert (tmp_path/'relcon.pkl').stat().st_size<3*encoder_bytes+200_000 < sum(p.numel()*4 for p in marker.parameters())
+    loaded = load_learner(tmp_path/'relcon.pkl')
+    x = dls.valid.one_batch()[0]
+    torch.testing.assert_close(loaded.model.eval()(x), learn.model.eval()(x))
+    with pytest.raises(ValueError, match='distance'): loaded.fit(1)
+    assert learn.rel_con.distance is not None
+
+@pytest.mark.parametrize('to', ['to_bf16','to_fp16'])
+def test_mixed_precision(dls, to):
+    learn = getattr(make(dls, distance=MotifDistance()), to)()
+    silently(learn, 1)
+    assert np.isfinite(learn.recorder.values[-1][:2]).all()
+
+@pytest.mark.parametrize('wrong', [None, 3, 'euclidean'])
+def test_bad_distance(wrong):
+    with pytest.raises(ValueError, match='distance'): RelCon(wrong)
+
+def test_bad_attention():
+    with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
+
+# ---- stage 1
+
+def test_stage_1_rebuilds_x_from_its_disturbed_copy(dls):
+    torch.manual_seed(0)
+    learn = Learner(dls, MotifDistance(dropout=0.), loss_func=F.mse_loss, cbs=[MotifReconstruction(seed=3), spy := Spy()])
+    loss = learn.validate()[0]
+    g = torch.Generator().manual_seed(3)
+    wanted = []
+    for x,_ in dls.valid:
+        x = x.data
+        with torch.no_grad(): wanted.append((learn.model.eval()(x, random_augment(x, 2, generator=g))-x).square().sum().item())
+    assert loss==pytest.approx(np.mean(wanted), rel=1e-4)
+    assert learn.validate()[0]==loss and learn.loss_func is F.mse_loss
+
+def test_stage_1_learns(few):
+    torch.manual_seed(0)
+    dls = relcon_dls(few, n_groups=8, n_within=3, anchors='all')
+    learn = Learner(dls, MotifDistance(), cbs=MotifReconstruction(), loss_func=F.mse_loss)
+    before = learn.validate()[0]
+    silently(learn, 2, 1e-3)
+    assert learn.validate()[0]<.8*before
+
+# ---- measures
+
+def test_ranking_sample_is_what_it_says(few):
+    s = RankingSample(few, n=30, seconds=30.)
+    for a, row, near, other in zip(s.anchors, s.candidates, s.neighbour, s.other_person):
+        assert set(row)|{a}==set(range(len(s.segs))) and len(row)==len(s.segs)-1
+        for c, n, o in zip(row, near, other):
+            same = s.segs.subject[a]==s.segs.subject[c]
+            assert n==(same and abs(s.segs.time[a]-s.segs.time[c])<=30) and o==(not same)
+    assert len(s.anchors)==30 and s.neighbour.any(1).all()
+
+def test_ranking_metrics_are_columns_and_equal_their_definition(dls, few):
+    metrics = ranking_metrics(few[few.subject=='01'], n=20, seconds=60)
+    assert [m.name for m in metrics]==['neighbour_auc']                 # one person: nobody else to be nearest to
+    metrics = ranking_metrics(dls.valid.dataset.segs, n=20, seconds=60)
+    learn = make(dls)
+    learn.metrics = metrics
+    silently(learn, 1)
+    assert list(learn.recorder.metric_names)[3:5]==['neighbour_auc','nn_macro_f1']
+    s = metrics[0].sample
+    x = torch.from_numpy(s.segs.X)
+    d = rank_with(learn.model.eval(), x, torch.from_numpy(s.anchors), torch.from_numpy(s.candidates)).numpy()
+    assert learn.recorder.values[-1][2]==pytest.approx(metrics[0].score(d)) and 0<=metrics[1].score(d)<=1
+
+def test_no_neighbours_is_an_error(few):
+    with pytest.raises(ValueError, match='seconds'): RankingSample(few, seconds=.1)
+
+# ---- keeping and stopping
+
+def test_keep_best_leaves_the_best_epoch(dls):
+    states = []
+    class Note(Callback):
+        order = 62
+        def after_epoch(self): states.append({k: v.clone() for k,v in self.model.state_dict().items()})
+    learn = make(dls, KeepBest(monitor='valid_loss'), Note())
+    silently(learn, 4, .1)
+    best = int(np.argmin([v[1] for v in learn.recorder.values]))
+    assert learn.keep_best.best_epoch==best
+    assert all(torch.equal(v, states[best][k]) for k,v in learn.model.state_dict().items())
+
+def test_ctrl_c_ends_the_fit_in_peace(dls):
+    class Interrupt(Callback):
+        def after_pred(self):
+            if self.train_iter==2: os.kill(os.getpid(), signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
+    learn = make(dls, StopOnInterrupt(), Interrupt())
+    silently(learn, 3)
+    assert learn.train_iter==3 and learn.loss_func is F.mse_loss and learn.stop_on_interrupt.interrupted
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -1,0 +1,86 @@
+"Many pairs at once against one pair at a time, the network against its equations, the measures of a ranking against scikit-learn"
+import math
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, roc_auc_score
+from tsai_relcon.distance import MotifDistance, motif_distances, neighbour_auc, nn_macro_f1
+from tsai_relcon.layers import sparsemax
+
+def trained(seed=0, **kwargs):
+    torch.manual_seed(seed)
+    net = MotifDistance(**kwargs).eval()
+    with torch.no_grad():
+        for p in net.parameters(): p.add_(.1*torch.randn_like(p))   # no affine map at its starting value
+    return net
+
+def one_pair(net, a, c, attention):
+    "d(a, c) from the equations, one sample of the anchor at a time; a, c (C, L)"
+    mean, std = c.mean(1, keepdim=True), (c.var(1, keepdim=True, correction=0)+1e-5).sqrt()
+    w, b = net.revin.weight[:,None], net.revin.bias[:,None]
+    a_n, c_n = (a-mean)/std*w+b, (c-mean)/std*w+b
+    q, k, v = net.f_q(a_n[None])[0], net.f_k(c_n[None])[0], net.f_v(c_n[None])[0]
+    total = 0.
+    for t in range(a.shape[1]):
+        scores = torch.stack([q[:,t] @ k[:,u] for u in range(c.shape[1])])/math.sqrt(64)
+        p = sparsemax(scores) if attention=='sparsemax' else scores.softmax(0)
+        y = net.out.weight @ sum(p[u]*v[:,u] for u in range(c.shape[1])) + net.out.bias
+        rebuilt = (y-b[:,0])/(w[:,0]+1e-10)*std[:,0]+mean[:,0]
+        total = total + (rebuilt-a[:,t]).square().sum()
+    return total
+
+@pytest.mark.parametrize('attention', ['sparsemax','softmax'])
+@torch.no_grad()
+def test_equals_the_equations(segs, attention):
+    x, net = torch.from_numpy(segs.X[::700][:6,:,:48].copy()), trained()
+    anchors, candidates = torch.tensor([0,3,5]), torch.tensor([[1,2],[0,4],[5,1]])
+    d = motif_distances(net, x, anchors, candidates, attention)
+    for i,a in enumerate(anchors):
+        for j,c in enumerate(candidates[i]):
+            assert d[i,j].item()==pytest.approx(one_pair(net, x[a], x[c], attention).item(), rel=1e-4)
+
+@pytest.mark.parametrize('pairs', [1, 5, 1000])
+def test_pieces_do_not_matter_and_equal_the_forward_pass(segs, pairs):
+    x, net = torch.from_numpy(segs.X[::900]), trained()
+    anchors = torch.arange(4)
+    candidates = torch.randint(0, len(x), (4,6), generator=torch.Generator().manual_seed(0))
+    d = motif_distances(net, x, anchors, candidates, pairs=pairs)
+    with torch.no_grad(): rebuilt = net(x[anchors].repeat_interleave(6, 0), x[candidates.reshape(-1)])
+    wanted = (rebuilt-x[anchors].repeat_interleave(6, 0)).square().sum((1,2)).view(4,6)
+    torch.testing.assert_close(d, wanted, rtol=1e-4, atol=1e-4)
+
+def test_not_symmetric_and_no_dropout_in_ranking(segs):
+    x, net = torch.from_numpy(segs.X[::2000]), trained().train()
+    a, c = torch.arange(2), torch.tensor([[1],[0]])
+    d = motif_distances(net, x, a, c)
+    assert abs(d[0,0]-d[1,0])>1e-3
+    assert torch.equal(motif_distances(net, x, a, c), d) and net.training
+
+def test_gradients_reach_every_parameter(segs):
+    net = MotifDistance()
+    net(torch.from_numpy(segs.X[:4]), torch.from_numpy(segs.X[4:8])).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum()>0 for n,p in net.named_parameters() if 'f_k.' not in n or 'norm' not in n)
+
+@pytest.mark.parametrize('change,name', [
+    (dict(attention='hardmax'), 'attention'), (dict(anchors=torch.tensor([9])), 'anchors'), (dict(candidates=torch.tensor([[-1]])), 'candidates'),
+    (dict(candidates=torch.tensor([1,2])), 'candidates'), (dict(x=torch.zeros(3,8)), '`x`')])
+def test_bad_arguments(change, name):
+    args = {**dict(x=torch.zeros(4,3,64), anchors=torch.tensor([0]), candidates=torch.tensor([[1]]), attention=None), **change}
+    with pytest.raises(ValueError, match=name): motif_distances(MotifDistance(), **args)
+
+def test_bad_attention_of_the_network():
+    with pytest.raises(ValueError, match='attention'): MotifDistance(attention='linear')
+
+def test_neighbour_auc_is_the_mean_area():
+    rng = np.random.default_rng(0)
+    d, n = rng.random((5,30)), rng.random((5,30))<.3
+    assert neighbour_auc(d, n)==pytest.approx(np.mean([roc_auc_score(n[i], -d[i]) for i in range(5)]))
+    with pytest.raises(ValueError, match='neighbour'): neighbour_auc(d, np.zeros_like(n))
+
+def test_nn_macro_f1_by_loop():
+    rng = np.random.default_rng(1)
+    d, labels, of_candidates, allowed = rng.random((20,9)), rng.integers(0,3,20), rng.integers(0,3,(20,9)), rng.random((20,9))<.6
+    allowed[:,0] = True
+    wanted = [of_candidates[i][min((d[i,j], j) for j in range(9) if allowed[i,j])[1]] for i in range(20)]
+    assert nn_macro_f1(d, labels, of_candidates, allowed)==pytest.approx(f1_score(labels, wanted, average='macro'))
+    with pytest.raises(ValueError, match='allowed'): nn_macro_f1(d, labels, of_candidates, np.zeros_like(allowed))

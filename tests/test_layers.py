@@ -1,0 +1,80 @@
+"Sparsemax against the sorting algorithm of its paper, the partial convolution against a sum written out, RevIN by hand"
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
+from tsai_relcon.layers import DilatedConvNet, PartialConv1d, RevIN, sparsemax
+
+def by_sorting(z):
+    "Martins & Astudillo (2016), algorithm 1, for one vector"
+    ordered, total, tau = sorted(z, reverse=True), 0., None
+    for k, v in enumerate(ordered, 1):
+        total += v
+        if 1+k*v>total: tau = (total-1)/k
+    return [max(v-tau, 0) for v in z]
+
+scores = arrays(np.float64, st.integers(1, 60), elements=st.one_of(st.floats(-50, 50), st.integers(-3, 3).map(float)))
+
+@given(scores)
+@settings(max_examples=300, deadline=None)
+def test_sparsemax_equals_sorting(z):
+    np.testing.assert_allclose(sparsemax(torch.from_numpy(z)).numpy(), by_sorting(z.tolist()), atol=1e-9)
+
+@pytest.mark.parametrize('scale', [1e-3, 1, 30, 1e4])
+@pytest.mark.parametrize('n', [1, 2, 17, 256, 5000])
+def test_sparsemax_in_float32(n, scale):
+    z = torch.randn(4, n, generator=torch.Generator().manual_seed(n))*scale
+    p = sparsemax(z)
+    wanted = torch.tensor([by_sorting(row) for row in z.double().tolist()])
+    torch.testing.assert_close(p, wanted.float(), atol=2e-6*max(1, scale/10), rtol=1e-4)
+    assert (p.sum(1)-1).abs().max()<1e-4 and (p>=0).all()
+
+@pytest.mark.parametrize('dim', [0, 1, 2, -1])
+def test_sparsemax_gradient(dim):
+    z = torch.randn(4, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z: sparsemax(z, dim), (z,))
+
+def test_sparsemax_invariances_and_half():
+    z = torch.randn(7, 20, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(sparsemax(z+100), sparsemax(z), atol=2e-5, rtol=0)
+    torch.testing.assert_close(sparsemax(z.flip(1)), sparsemax(z).flip(1))
+    assert sparsemax(z.bfloat16()).dtype==torch.bfloat16
+    torch.testing.assert_close(sparsemax(torch.zeros(1,8)), torch.full((1,8), 1/8))
+
+def test_partial_convolution_is_the_written_sum():
+    conv = PartialConv1d(2, 3, 5)
+    x = torch.randn(1, 2, 9)
+    w, b, y = conv.weight.detach(), conv.bias.detach(), conv(x).detach()
+    for o in range(3):
+        for t in range(9):
+            taps = [(k, t+k-2) for k in range(5) if 0<=t+k-2<9]
+            wanted = 5/len(taps)*sum(w[o,c,k]*x[0,c,u] for c in range(2) for k,u in taps) + b[o]
+            assert y[0,o,t].item()==pytest.approx(wanted.item(), abs=1e-5)
+
+def test_partial_convolution_on_segments_shorter_than_its_window():
+    assert PartialConv1d(1, 1, 15)(torch.ones(1,1,4)).shape==(1,1,4)
+
+def test_revin_with_given_statistics():
+    revin = RevIN(3)
+    with torch.no_grad(): revin.weight.copy_(torch.tensor([1.,2,.5])); revin.bias.copy_(torch.tensor([0.,1,-1]))
+    a, c = torch.randn(2, 3, 40), 5+3*torch.randn(2, 3, 40)
+    mean, std = revin.stats(c)
+    torch.testing.assert_close(mean[1,2,0], c[1,2].mean())
+    torch.testing.assert_close(std[1,2,0], (c[1,2].var(correction=0)+1e-5).sqrt())
+    y = revin.norm(a, (mean, std))
+    torch.testing.assert_close(y[1,1], (a[1,1]-mean[1,1])/std[1,1]*2+1)
+    torch.testing.assert_close(revin.denorm(y, (mean, std)), a, atol=1e-4, rtol=1e-4)
+    assert not revin.stats(c.requires_grad_())[0].requires_grad
+
+def test_receptive_field_is_57_samples():
+    net = DilatedConvNet(3).eval()
+    for block in net.blocks: block.norm = torch.nn.Identity()    # instance norm looks at the whole segment
+    net.norm = torch.nn.Identity()
+    x = torch.randn(1, 3, 200, requires_grad=True)
+    net(x)[0,:,100].sum().backward()
+    seen = x.grad[0].abs().sum(0).nonzero()[:,0]
+    assert net.receptive_field==57 and (seen.min(), seen.max())==(72, 128)
+
+def test_even_kernel_is_refused():
+    with pytest.raises(ValueError, match='ks'): DilatedConvNet(3, ks=8)

@@ -1,0 +1,103 @@
+"The relative contrastive loss against a double loop written from the paper's formula, and what must not change it"
+import math
+import pytest
+import torch
+from tsai_relcon.losses import RelConLoss, cosine_similarities, rank_correlation, relative_loss
+from scipy.stats import spearmanr
+
+def oracle(z, d, anchors, candidates, tau):
+    "Equation 3, one candidate and one negative at a time"
+    total = 0.
+    for a, row, dist in zip(anchors.tolist(), candidates.tolist(), d.tolist()):
+        s = [torch.dot(z[a], z[c])/(z[a].norm()*z[c].norm())/tau for c in row]
+        for i in range(len(row)):
+            denominator = torch.exp(s[i])
+            for j in range(len(row)):
+                if dist[j]>dist[i]: denominator = denominator + torch.exp(s[j])
+            total = total - torch.log(torch.exp(s[i])/denominator)
+    return total/len(anchors)
+
+def problem(seed, dtype, ties=False):
+    g = torch.Generator().manual_seed(seed)
+    B, E = torch.randint(4, 20, (1,), generator=g).item(), torch.randint(2, 30, (1,), generator=g).item()
+    A, K = torch.randint(1, B, (1,), generator=g).item(), torch.randint(1, B, (1,), generator=g).item()
+    z = torch.randn(B, E, generator=g, dtype=dtype)
+    anchors, candidates = torch.randperm(B, generator=g)[:A], torch.randint(0, B, (A,K), generator=g)
+    d = torch.randint(0, 3, (A,K), generator=g).to(dtype) if ties else torch.rand(A, K, generator=g, dtype=dtype)
+    return z, d, anchors, candidates
+
+@pytest.mark.parametrize('ties', [False, True])
+@pytest.mark.parametrize('tau', [.1, .35, 2.])
+@pytest.mark.parametrize('dtype,tolerance', [(torch.float32, 1e-4), (torch.float64, 1e-10)])
+@pytest.mark.parametrize('seed', range(6))
+def test_equals_the_double_loop(seed, dtype, tolerance, tau, ties):
+    z, d, anchors, candidates = problem(seed, dtype, ties)
+    fast_z, slow_z = (z.clone().requires_grad_() for _ in range(2))
+    fast, slow = RelConLoss(tau)(fast_z, d, anchors, candidates), oracle(slow_z, d, anchors, candidates, tau)
+    assert fast.dtype==dtype
+    torch.testing.assert_close(fast, slow, rtol=tolerance, atol=tolerance)
+    for o in (fast, slow):
+        if o.requires_grad: o.backward()
+    torch.testing.assert_close(fast_z.grad, slow_z.grad, rtol=100*tolerance, atol=tolerance)
+
+@pytest.mark.parametrize('ties', [False, True])
+@pytest.mark.parametrize('seed', range(10))
+def test_order_of_candidates_does_not_matter(seed, ties):
+    z, d, a, c = problem(seed, torch.float64, ties)
+    p = torch.rand(d.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    torch.testing.assert_close(RelConLoss()(z, d, a, c), RelConLoss()(z, d.gather(1, p), a, c.gather(1, p)), rtol=1e-12, atol=1e-12)
+
+@pytest.mark.parametrize('seed', range(10))
+@pytest.mark.parametrize('increasing', [lambda d: 7*d+3, torch.exp, lambda d: d**3])
+def test_only_the_ranking_counts(seed, increasing):
+    z, d, a, c = problem(seed, torch.float64)
+    assert RelConLoss()(z, increasing(d), a, c)==RelConLoss()(z, d, a, c)
+
+@pytest.mark.parametrize('seed', range(5))
+def test_rotating_and_scaling_embeddings_changes_nothing(seed):
+    z, d, a, c = problem(seed, torch.float64)
+    q = torch.linalg.qr(torch.randn(z.shape[1], z.shape[1], dtype=z.dtype, generator=torch.Generator().manual_seed(seed)))[0]
+    torch.testing.assert_close(RelConLoss()(3*z@q, d, a, c), RelConLoss()(z, d, a, c), rtol=1e-10, atol=1e-10)
+
+def test_the_order_of_distances_does_matter():
+    z, d, a, c = problem(3, torch.float64)
+    assert abs(RelConLoss()(z, -d, a, c) - RelConLoss()(z, d, a, c))>1e-3
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_finite_for_identical_embeddings_and_small_tau(dtype):
+    z = torch.ones(30, 8, dtype=dtype, requires_grad=True)
+    loss = RelConLoss(.01)(z, torch.arange(29.)[None], torch.tensor([0]), torch.arange(1,30)[None])
+    loss.backward()
+    assert loss.item()==pytest.approx(math.lgamma(30), rel=1e-4)
+    assert torch.isfinite(z.grad).all()
+
+def test_finite_for_opposite_embeddings_and_small_tau():
+    z = torch.tensor([[1.,0],[1,0],[-1,0],[-1,0]], requires_grad=True)
+    loss = RelConLoss(.01)(z, torch.tensor([[3.,2,1]]), torch.tensor([0]), torch.tensor([[1,2,3]]))
+    loss.backward()
+    assert loss.item()==pytest.approx(400, rel=1e-4)              # two candidates at -100, the farthest at +100
+    assert torch.isfinite(z.grad).all()
+
+def test_ties_share_their_negatives():
+    s = torch.zeros(1,4)
+    assert relative_loss(s, torch.tensor([[1.,1,1,2]])).item()==pytest.approx(3*math.log(2))
+    assert relative_loss(s, torch.tensor([[1.,2,2,2]])).item()==pytest.approx(math.log(4))
+    assert relative_loss(s, torch.full((1,4), 5.)).item()==0
+
+def test_angles_on_a_circle():
+    angles = torch.tensor([0., 30, 90, 150]).deg2rad()
+    z = torch.stack([angles.cos(), angles.sin()], 1)
+    a, c, d = torch.tensor([0]), torch.tensor([[1,2,3]]), torch.tensor([[1.,2,3]])
+    s = [math.cos(math.radians(x))/.1 for x in (30, 90, 150)]
+    wanted = -math.log(math.exp(s[0])/sum(map(math.exp, s))) - math.log(math.exp(s[1])/(math.exp(s[1])+math.exp(s[2])))
+    assert RelConLoss()(z, d, a, c).item()==pytest.approx(wanted, abs=1e-6)
+
+def test_bad_temperature():
+    for tau in (0, -1, float('nan')):
+        with pytest.raises(ValueError, match='tau'): RelConLoss(tau)
+
+def test_rank_correlation_is_spearmans():
+    z, d, a, c = problem(4, torch.float64)
+    c = torch.stack([torch.randperm(len(z))[:d.shape[1]] for _ in a])   # distinct candidates: no ties
+    wanted = [spearmanr(-cosine_similarities(z, a, c)[i], d[i]).statistic for i in range(len(a))]
+    assert rank_correlation(z, d, a, c).item()==pytest.approx(sum(wanted)/len(wanted), abs=1e-5)
