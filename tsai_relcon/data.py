@@ -153,7 +153,7 @@ def batch_index(n:int # Segments in the batch
     i = torch.arange(n)
     return i, (i[:,None] + torch.arange(1, n)) % n
 
-# %% ../nbs/01_data.ipynb #2a15309c
+# %% ../nbs/01_data.ipynb #f459f9f9
 class SegmentDataset:
     "Segments and the group of each, fetched a batch at a time"
     def __init__(self,
@@ -175,8 +175,9 @@ class SegmentDL(TfmdDL):
 
 class GroupDL(SegmentDL):
     "Batches of `n_groups` rows, each an anchor and `n_within` others of its group"
-    def __init__(self, dataset, n_groups:int=64, n_within:int=20, anchors:str='one', shuffle:bool=False, num_workers:int=0, **kwargs):
-        self.n_groups, self.n_within, self.anchors = n_groups, n_within, anchors
+    def __init__(self, dataset, n_groups:int=64, n_within:int=20, anchors:str='one', redraw:int=1, shuffle:bool=False, num_workers:int=0, **kwargs):
+        if redraw<1: raise ValueError(f"`redraw` is {redraw}; wanted how many epochs the same batches serve, 1 or more")
+        self.n_groups, self.n_within, self.anchors, self.redraw, self.epochs_drawn = n_groups, n_within, anchors, redraw, 0
         self.index = grouped_index(n_groups, n_within, anchors)
         groups = dataset.groups.numpy()
         self.members = {g: np.flatnonzero(groups==g) for g in np.unique(groups)}
@@ -186,14 +187,27 @@ class GroupDL(SegmentDL):
         super().__init__(dataset, bs=bs, n=rows//n_groups*bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
 
     def new(self, dataset=None, cls=None, **kwargs):
-        own = dict(n_groups=self.n_groups, n_within=self.n_within, anchors=self.anchors) if cls in (None, type(self)) else {}
+        own = dict(n_groups=self.n_groups, n_within=self.n_within, anchors=self.anchors, redraw=self.redraw) if cls in (None, type(self)) else {}
         return super().new(dataset, cls, **merge(own, kwargs))
 
     def get_idxs(self):
         "Rows of the dataset in the order of the batches; the same every time unless shuffled"
         rng = np.random.default_rng(self.rng.randint(0, 2**32-1) if self.shuffle else 0)
-        rows = self._one_anchor(rng) if self.anchors=='one' else self._all_anchors(rng)
-        return rows[:self.n//(1+self.n_within)].reshape(-1).tolist()
+        if not self.repeats:
+            rows = self._one_anchor(rng) if self.anchors=='one' else self._all_anchors(rng)
+            self.batches = rows[:self.n//(1+self.n_within)].reshape(-1, self.bs)
+        self.epochs_drawn += 1
+        return (rng.permutation(self.batches) if self.shuffle else self.batches).reshape(-1).tolist()
+
+    @property
+    def comes_again(self)->bool:
+        "Do batches serve more than one epoch?"
+        return not self.shuffle or self.redraw>1
+
+    @property
+    def repeats(self)->bool:
+        "Have the batches of the coming epoch been seen before?"
+        return self.epochs_drawn>0 and (not self.shuffle or self.epochs_drawn%self.redraw>0)
 
     def _one_anchor(self, rng):
         "(N, M): each segment as an anchor, followed by others of its group"
@@ -209,13 +223,14 @@ class GroupDL(SegmentDL):
         rows = [rng.permutation(m)[:len(m)//M*M].reshape(-1, M) for m in self.members.values()]
         return rng.permutation(np.concatenate(rows))
 
-# %% ../nbs/01_data.ipynb #a49542ee
+# %% ../nbs/01_data.ipynb #19d5d730
 def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L) in g
                groups:np.ndarray=None,      # (N,) whole numbers or text: who is in whose neighbourhood; None: from subject and time
                splits:tuple=None,           # Training and validation rows; None: `subject_splits`
                n_groups:int=64,             # Anchors of the paper's batch, each with its group
                n_within:int=20,             # Candidates that each brings from its own group
                anchors:str='one',           # 'one' anchor a group as in the paper, or 'all'
+               redraw:int=1,                # Epochs that the same training batches serve, in another order each time; their distances are then worked out once
                neighbourhood:float=3600.,   # Seconds that a group spans, if `groups` is None
                small_groups:str='error',    # 'error', or 'drop' groups of fewer than 1+n_within segments
                rate:float=100.,             # Hz, if `segs` is an array
@@ -234,7 +249,7 @@ def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L
     def loader(rows, split_idx, name):
         rows = _large_groups(groups, np.asarray(rows), 1+n_within, small_groups, name)
         ds = SegmentDataset(X[rows], groups[rows], None if segs is None else segs[rows], split_idx)
-        dl = GroupDL(ds, n_groups, n_within, anchors, shuffle=split_idx==0, num_workers=num_workers, after_batch=batch_tfms, device=device)
+        dl = GroupDL(ds, n_groups, n_within, anchors, redraw, shuffle=split_idx==0, num_workers=num_workers, after_batch=batch_tfms, device=device)
         if not len(dl): raise ValueError(f"`n_groups` is {n_groups}, `n_within` {n_within}: the {len(rows)} {name} segments do not fill one batch; take fewer of either")
         return dl
     return _describe(DataLoaders(loader(train, 0, 'training'), loader(valid, 1, 'validation'), device=device), X, rate)

@@ -8,7 +8,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 __all__ = ['plain_adam', 'motif_learner', 'relcon_learner', 'get_embeddings', 'save_weights', 'weights_info', 'load_encoder',
            'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
-# %% ../nbs/10_learner.ipynb #c615e515
+# %% ../nbs/10_learner.ipynb #8b67d93d
 import json, os, time
 from functools import partial
 from pathlib import Path
@@ -32,9 +32,9 @@ from .data import GroupDL, segment_dls
 from .models import RelConResNet34
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .callback import KeepBest, MotifReconstruction, RelCon, ranking_metrics, reconstruction_error
+from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_metrics, reconstruction_error
 
-# %% ../nbs/10_learner.ipynb #80264a4e
+# %% ../nbs/10_learner.ipynb #684b78d6
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
 
 def _valid_segments(dls): return getattr(dls.valid.dataset, 'segs', None)
@@ -56,9 +56,9 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
         segs = _valid_segments(dls)
         metrics = [reconstruction_error] + ([] if segs is None else ranking_metrics(segs))
     cbs = [MotifReconstruction(n_augment), KeepBest(monitor, np.less if 'loss' in monitor or 'error' in monitor else np.greater)] + listify(cbs)
-    return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=nn.MSELoss(), opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
+    return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
 
-# %% ../nbs/10_learner.ipynb #20700f2d
+# %% ../nbs/10_learner.ipynb #38375d92
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with the group of each segment as y
                    distance=None,             # `MotifDistance`, path of a saved one, function, or None: fit one first
@@ -80,7 +80,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with
         distance = motif.model
     elif isinstance(distance, (str,Path)): distance = load_distance(distance, **({'rate': dls.rate} if hasattr(dls, 'rate') else {}))
     encoder = arch if isinstance(arch, nn.Module) else arch(dls.vars, None, **(arch_config or {}))
-    return Learner(dls, encoder, loss_func=nn.MSELoss(), metrics=metrics, cbs=[RelCon(distance, tau, attention)] + listify(cbs), **kwargs)
+    return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[RelCon(distance, tau, attention)] + listify(cbs), **kwargs)
 
 # %% ../nbs/10_learner.ipynb #f7a60953
 def _check_rate_of(segs, rate, name):

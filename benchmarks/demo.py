@@ -1,0 +1,161 @@
+"""Pretrain RelCon on MotionSense's training people and judge the frozen encoder on people that nobody has seen.
+
+    python benchmarks/demo.py --out demo                              # one seed: what `make demo` runs
+    python benchmarks/demo.py --out demo --seeds 0 1 2 --record results   # three, with a record in results/
+
+A seed chooses the split of the people, the encoder's first weights, and every random number after that.
+Everything is fitted on the training people alone: distance, encoder, scaler, probe, and the choice of the probe's C.
+"""
+import argparse, json, platform, sys, time, warnings
+from datetime import date
+from pathlib import Path
+import matplotlib
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+
+warnings.filterwarnings('ignore')
+from fastai.torch_core import set_seed
+from tsai_relcon.all import *
+
+activities = dict(dws='downstairs', ups='upstairs', wlk='walking', jog='jogging', sit='sitting', std='standing')
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = p.add_argument
+    add('--out',    type=Path, default=Path('demo'), help='folder for pictures, weights and the record (default: demo)')
+    add('--record', type=Path, help='folder for demo.md and demo.json as well')
+    add('--seeds',  type=int, nargs='+', default=[0])
+    add('--width',           type=int,   default=16,   help="the encoder's first width; the paper's is 64 (default: 16)")
+    add('--distance-epochs', type=int,   default=4)
+    add('--epochs',          type=int,   default=4)
+    add('--distance-lr',     type=float, default=4e-3)
+    add('--lr',              type=float, default=1e-3)
+    add('--groups',          type=int,   default=8,    help='groups a batch (default: 8)')
+    add('--within',          type=int,   default=7,    help='candidates an anchor has from its own group (default: 7)')
+    add('--anchors',         default='all', choices=['one','all'])
+    add('--threads',         type=int,   default=2)
+    return p.parse_args()
+
+def embed(encoder, segs): return get_embeddings(encoder, segs, progress=True)
+
+def probe_f1(name, Z, segs, train, test):
+    "Macro F1 of the linear probe on the test people"
+    start = time.time()
+    probe = linear_probe(Z[train], segs.labels[train], segs.subject[train])
+    f1 = f1_score(segs.labels[test], probe.predict(Z[test]), average='macro')
+    print(f'  {name:<34} macro F1 {f1:.3f}   ({Z.shape[1]} numbers a segment; probe {time.time()-start:.0f} s)', flush=True)
+    return f1
+
+def stage_1(dls, args, out):
+    print(f'\nStage 1: the learnable distance learns to rebuild segments from disturbed copies of themselves', flush=True)
+    learn = motif_learner(dls, bs=32, cbs=[StopOnInterrupt(), SaveWeights(out/'distance.safetensors', overwrite=True)])
+    learn.fit_one_cycle(args.distance_epochs, args.distance_lr)
+    plot_losses(learn.recorder.values, title='learnable distance: squared error of a batch').figure.savefig(out/'distance_loss.png', dpi=130)
+    return learn
+
+def stage_2(dls, distance, encoder, args, out):
+    print(f'\nStage 2: the encoder learns to keep its ranking', flush=True)
+    learn = relcon_learner(dls, distance, arch=encoder, metrics=[rank_correlation]+ranking_metrics(dls.valid.dataset.segs),
+                           cbs=[StopOnInterrupt(), SaveWeights(out/'encoder.safetensors', overwrite=True)])
+    learn.fit_one_cycle(args.epochs, args.lr)
+    plot_losses(learn.recorder.values, title='relative contrastive loss').figure.savefig(out/'relcon_loss.png', dpi=130)
+    return learn
+
+def picture_of_a_ranking(distance, segs, out, seed):
+    "One walking anchor, 40 candidates of all people, ranked by the distance"
+    rng = np.random.default_rng(seed)
+    rows = np.r_[rng.choice(np.flatnonzero(segs.labels=='wlk')), rng.choice(len(segs), 40, replace=False)]
+    x = torch.from_numpy(segs.X[rows])
+    candidates = torch.arange(1, 41)
+    with torch.no_grad(): rebuilt = distance.eval()(x[:1].expand(40,-1,-1), x[1:])
+    d = motif_distances(distance, x, torch.tensor([0]), candidates[None])[0]
+    names = [f'{activities[segs.labels[r]]}, subject {segs.subject[r]}' for r in rows]
+    axs = plot_ranked(x[0].numpy(), x[1:].numpy(), d.numpy(), segs.rate, names[1:], f'anchor: {names[0]}', rebuilt.numpy())
+    axs[0,0].figure.savefig(out/'ranked_candidates.png', dpi=130)
+
+def picture_of_embeddings(before, after, segs, rows, out):
+    "Unseen people, untrained and pretrained encoder side by side"
+    fig, axs = plt.subplots(1, 2, figsize=(9,3.8), layout='constrained')
+    names = np.array([activities[l] for l in segs.labels[rows]])
+    for ax, z, title in zip(axs, (before, after), ('untrained','pretrained')): plot_embeddings(z[rows], names, ax, f'{title}: unseen people')
+    axs[0].get_legend().remove()
+    fig.savefig(out/'embeddings.png', dpi=130)
+
+def run(seed, args, out):
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.time()
+    set_seed(seed)
+    segs = motionsense()
+    train, test = subject_splits(segs.subject, .2, seed)
+    fit, valid = subject_splits(segs.subject[train], .2, seed)      # validation people, out of the training people
+    splits = np.array(train)[fit], np.array(train)[valid]
+    dls = relcon_dls(segs, splits=splits, n_groups=args.groups, n_within=args.within, anchors=args.anchors)
+    people = [sorted(set(segs.subject[rows])) for rows in (*splits, test)]
+    print(f'\n=== seed {seed}: {segs}\n{len(people[0])} people to train on, {len(people[1])} to validate on, unseen: {", ".join(people[2])}', flush=True)
+
+    encoder = RelConResNet34(nf=args.width)
+    before = embed(encoder, segs)
+    motif = stage_1(dls, args, out)
+    distance_seconds = time.time()-start
+    if motif.stop_on_interrupt.interrupted: sys.exit(f'\nStopped. The distance so far: {out}/distance.safetensors')
+    learn = stage_2(dls, motif.model, encoder, args, out)
+    if learn.stop_on_interrupt.interrupted: print(f'\nStopped early; the encoder so far: {out}/encoder.safetensors', flush=True)
+    relcon_seconds = time.time()-start-distance_seconds
+    after = embed(learn, segs)
+
+    print(f'\nFrozen encoder, linear probe, {len(people[2])} unseen people:', flush=True)
+    f1 = {name: probe_f1(name, Z, segs, train, test) for name,Z in
+          [('RelCon (this encoder)', after), ('the same encoder, untrained', before), ('features by hand', hand_features(segs.X, segs.rate))]}
+    picture_of_a_ranking(motif.model, segs[np.array(test)], out, seed)
+    picture_of_embeddings(before, after, segs, np.array(test), out)
+    plt.close('all')
+    print(f'\n{time.time()-start:.0f} s in all. Pictures, weights: {out}/', flush=True)
+    return dict(seed=seed, unseen=people[2], f1=f1, distance_seconds=round(distance_seconds), relcon_seconds=round(relcon_seconds), seconds=round(time.time()-start),
+                distance_epochs=table(motif), relcon_epochs=table(learn), interrupted=learn.stop_on_interrupt.interrupted)
+
+def table(learn):
+    names = list(learn.recorder.metric_names)[1:-1]
+    return [dict(zip(names, [round(float(v), 4) for v in row])) for row in learn.recorder.values]
+
+def machine():
+    model = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), platform.processor()) if Path('/proc/cpuinfo').exists() else platform.processor()
+    return f'{model}, {torch.get_num_threads()} threads, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
+
+def write(results, args, folder):
+    "demo.json: everything; demo.md: the table"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {k: str(v) if isinstance(v, Path) else v for k,v in vars(args).items() if k not in ('out','record')}
+    command = f"python benchmarks/demo.py --seeds {' '.join(map(str, args.seeds))} --record results"
+    record = dict(date=str(date.today()), command=command, machine=machine(), settings=settings, runs=results)
+    (folder/'demo.json').write_text(json.dumps(record, indent=1)+'\n')
+    names = list(results[0]['f1'])
+    scores = np.array([[r['f1'][n] for n in names] for r in results])
+    gain = scores[:,0]-scores[:,1]
+    row = lambda first, cells: f"| {first} | {' | '.join(cells)} |"
+    lines = ['# MotionSense, unseen people: frozen encoder, linear probe, macro F1', '',
+             f"{record['date']}; `{command}`; {record['machine']}.", '',
+             f"Settings: {', '.join(f'{k} {v}' for k,v in settings.items() if k!='seeds')}.", '',
+             row('', names), row('---', ['---']*len(names)),
+             *[row(f"seed {r['seed']} (unseen: {', '.join(r['unseen'])})", [f'{v:.3f}' for v in s]) for r,s in zip(results, scores)],
+             row('mean', [f'{v:.3f}' for v in scores.mean(0)])]
+    if len(results)>1:
+        lines += [row('sd over seeds', [f'{v:.3f}' for v in scores.std(0, ddof=1)]), '',
+                  f'Gain over the untrained encoder, same people: mean {gain.mean():+.3f}, sd {gain.std(ddof=1):.3f}, {(gain>0).sum()} of {len(gain)} seeds above 0.']
+    lines += ['', 'Time: ' + '; '.join(f"seed {r['seed']}: distance {r['distance_seconds']} s, RelCon {r['relcon_seconds']} s, in all {r['seconds']} s" for r in results) + '.', '',
+              'The last epoch of the distance and of the encoder, on the validation people (who are training people to the probe):', '']
+    for kind in ('distance','relcon'): lines += [f"- {kind}, seed {r['seed']}: " + ', '.join(f'{k} {v:g}' for k,v in r[f'{kind}_epochs'][-1].items()) for r in results]
+    (folder/'demo.md').write_text('\n'.join(lines)+'\n')
+
+def main():
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    results = []
+    for seed in args.seeds:
+        results.append(run(seed, args, args.out/f'seed{seed}' if len(args.seeds)>1 else args.out))
+        for folder in filter(None, (args.out, args.record)): write(results, args, folder)
+        if results[-1]['interrupted']: break
+
+if __name__=='__main__': main()

@@ -1,0 +1,181 @@
+"Learners, embeddings, and weights that are refused when they do not fit"
+import json
+import numpy as np
+import pytest
+import torch
+import torch.nn as nn
+from fastai.learner import Learner
+from safetensors.torch import save_file
+from tsai.data.core import TSClassification, get_ts_dls
+from tsai.data.preprocessing import TSStandardize
+from tsai.learner import ts_learner
+from tsai_relcon.callback import StopOnInterrupt
+from tsai_relcon.data import neighbourhoods, relcon_dls, subject_splits
+from tsai_relcon.distance import MotifDistance
+from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, load_distance, load_encoder, motif_learner,
+                                 relcon_learner, save_weights, weights_info)
+from tsai_relcon.models import RelConResNet34
+from conftest import load_golden
+
+def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
+def silently(learn, *args, **kw):
+    with learn.no_bar(), learn.no_logging(): learn.fit(*args, **kw)
+
+@pytest.fixture
+def dls(few): return relcon_dls(few[::2], n_groups=8, n_within=3, anchors='all')
+
+@pytest.fixture
+def learn(dls):
+    learn = relcon_learner(dls, euclidean, arch_config=dict(nf=4))
+    silently(learn, 1)
+    return learn
+
+# ---- learners
+
+def test_the_distance_is_fitted_first_and_visibly(few, capsys):
+    dls = relcon_dls(few[::4], n_groups=8, n_within=3, anchors='all')
+    learn = relcon_learner(dls, arch_config=dict(nf=4), distance_epochs=1)
+    assert 'fitting one first, 1 epochs' in capsys.readouterr().out
+    assert isinstance(learn.rel_con.distance, MotifDistance)
+    fresh = MotifDistance()
+    assert (learn.rel_con.distance.revin.weight!=fresh.revin.weight).any()       # trained
+    silently(learn, 1)
+
+def test_tsai_dls_with_groups_as_y(few):
+    dls = get_ts_dls(few.X, neighbourhoods(few.subject, few.time), splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
+    learn = relcon_learner(dls, euclidean, arch_config=dict(nf=4))
+    silently(learn, 1)
+    assert np.isfinite(learn.recorder.values[-1]).all() and get_embeddings(learn, few.X[:5]).shape==(5,16)
+    silently(motif_learner(dls), 1)
+
+def test_an_encoder_of_ones_own(dls):
+    class Tiny(nn.Module):
+        def __init__(self): super().__init__(); self.conv = nn.Conv1d(3, 8, 5)
+        def forward(self, x): return self.conv(x).relu().mean(-1)
+    learn = relcon_learner(dls, euclidean, arch=Tiny())
+    silently(learn, 1)
+    assert get_embeddings(learn, dls.valid.dataset.segs).shape[1]==8
+
+def test_ablation_without_augmentation_is_one_argument(dls):
+    assert motif_learner(dls, n_augment=0).motif_reconstruction.n_augment==0
+
+# ---- embeddings
+
+def test_embeddings_do_not_depend_on_batches_and_leave_the_mode(learn, few):
+    learn.model.train()
+    z = get_embeddings(learn, few)
+    np.testing.assert_allclose(get_embeddings(learn, few.X, bs=7), z, atol=1e-5)
+    assert learn.model.training and z.dtype==np.float32
+    with torch.no_grad(): np.testing.assert_allclose(learn.model.eval()(torch.from_numpy(few.X[:9])), z[:9], atol=1e-5)
+
+def test_embeddings_use_the_validation_transforms(few):
+    dls = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], batch_tfms=TSStandardize(by_sample=True), bs=16, num_workers=0)
+    clf = ts_learner(dls, RelConResNet34, arch_config=dict(nf=4))
+    z = get_embeddings(clf, few.X[:6])
+    x = torch.from_numpy(few.X[:6])
+    x = (x-x.mean((1,2), keepdim=True))/x.std((1,2), keepdim=True)
+    with torch.no_grad(): np.testing.assert_allclose(clf.model.eval().embed(x.to(next(clf.model.parameters()).device)).cpu(), z, atol=2e-2)
+    assert np.abs(get_embeddings(clf.model, few.X[:6])-z).max()>1e-3
+
+def test_embeddings_refuse_bad_segments_and_other_rates(learn, few):
+    from tsai_relcon.datasets import motionsense
+    with pytest.raises(ValueError, match='axes seem to come last'): get_embeddings(learn, few.X.transpose(0,2,1))
+    with pytest.raises(ValueError, match='NaN'): get_embeddings(learn, np.where(few.X>1, np.nan, few.X))
+    with pytest.raises(ValueError, match='trained on 50 Hz'): get_embeddings(learn, motionsense(100, 256)[:10])
+
+# ---- weights
+
+def test_encoder_round_trip(learn, few, tmp_path):
+    path = save_weights(learn, tmp_path/'encoder.safetensors', data='MotionSense')
+    encoder = load_encoder(path, rate=50)
+    np.testing.assert_array_equal(get_embeddings(encoder, few), get_embeddings(learn, few))
+    info = weights_info(path)
+    assert info==encoder.info and (info['rate'], info['length'], info['unit'], info['config']['nf'])==(50, 128, 'g', 4)
+    assert info['record']['data']=='MotionSense' and len(info['record']['epochs'])==1 and info['record']['columns'][:2]==['train_loss','valid_loss']
+    assert [f.name for f in tmp_path.iterdir()]==['encoder.safetensors']
+
+def test_distance_round_trip(dls, tmp_path):
+    net = MotifDistance(attention='softmax', dilations=(1,2,4)).eval()
+    path = save_weights(net, tmp_path/'d.safetensors', rate=50)
+    again = load_distance(path, rate=50)
+    x = dls.valid.one_batch()[0].data
+    torch.testing.assert_close(again(x[:3], x[3:6]), net(x[:3], x[3:6]))
+    silently(relcon_learner(dls, path, arch_config=dict(nf=4)), 1)
+    with pytest.raises(ValueError, match='100 Hz; the data have 50'): relcon_learner(dls, save_weights(net, tmp_path/'e.safetensors', rate=100))
+
+def test_a_classifier_is_saved_as_its_encoder(few, tmp_path):
+    model = RelConResNet34(3, 6, nf=4).eval()
+    x = torch.from_numpy(few.X[:3])
+    with torch.no_grad(): torch.testing.assert_close(load_encoder(save_weights(model, tmp_path/'e', rate=50))(x), model.embed(x))
+
+def test_saving_refuses(learn, tmp_path):
+    path = save_weights(learn, tmp_path/'e.safetensors')
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match='overwrite=True'): save_weights(learn, path)
+    assert path.read_bytes()==before
+    save_weights(learn, path, overwrite=True, note='again')
+    assert weights_info(path)['record']['note']=='again'
+    with pytest.raises(ValueError, match='`rate` is missing'): save_weights(learn.model, tmp_path/'f')
+    with pytest.raises(ValueError, match='Linear'): save_weights(nn.Linear(2,2), tmp_path/'g', rate=50)
+
+def rewritten(path, change=lambda info: info, tensors=lambda t: t):
+    "A file like `path` with other metadata or tensors"
+    from safetensors import safe_open
+    with safe_open(path, 'pt') as f: state = {k: f.get_tensor(k) for k in f.keys()}
+    info = change(weights_info(path))
+    new = path.with_name('other.safetensors')
+    save_file(tensors(state), new, metadata=None if info is None else dict(tsai_relcon=json.dumps(info)))
+    return new
+
+def test_loading_refuses_what_does_not_fit(learn, tmp_path):
+    path = save_weights(learn, tmp_path/'e.safetensors')
+    with pytest.raises(ValueError, match='weights of a encoder; wanted those of a distance'): load_distance(path)
+    with pytest.raises(ValueError, match='trained on 50 Hz; the data have 100'): load_encoder(path, rate=100)
+    with pytest.raises(ValueError, match='no file'): load_encoder(tmp_path/'nothing')
+    with pytest.raises(ValueError, match='not one of `save_weights`'): load_encoder(rewritten(path, lambda info: None))
+    with pytest.raises(ValueError, match='not one of `save_weights`'): load_encoder(rewritten(path, lambda info: {**info, 'format': 'tsai_relcon 99'}))
+    with pytest.raises(ValueError, match='VGG'): load_encoder(rewritten(path, lambda info: {**info, 'config': dict(arch='VGG')}))
+    with pytest.raises(ValueError, match=r'backbone.stem.conv.weight: \(4, 3, 7\), wanted \(8, 3, 7\)'): load_encoder(rewritten(path, lambda info: {**info, 'config': {**info['config'], 'nf': 8}}))
+    with pytest.raises(ValueError, match='backbone.stem.conv.bias: missing'): load_encoder(rewritten(path, tensors=lambda t: {k:v for k,v in t.items() if k!='backbone.stem.conv.bias'}))
+    with pytest.raises(ValueError, match='extra: not known'): load_encoder(rewritten(path, tensors=lambda t: {**t, 'extra': torch.zeros(1)}))
+
+def test_a_cut_or_foreign_file_is_refused(learn, tmp_path):
+    path = save_weights(learn, tmp_path/'e.safetensors')
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match='not a whole safetensors file'): load_encoder(path)
+    torch.save(learn.model.state_dict(), tmp_path/'p.pth')
+    with pytest.raises(ValueError, match='not a whole safetensors file'): load_encoder(tmp_path/'p.pth')
+
+def test_save_weights_while_training_and_on_ctrl_c(dls, tmp_path):
+    import os, signal
+    from fastai.callback.core import Callback
+    class Interrupt(Callback):
+        def after_pred(self):
+            if self.train_iter==1: os.kill(os.getpid(), signal.SIGINT)
+    path = tmp_path/'e.safetensors'
+    learn = relcon_learner(dls, euclidean, arch_config=dict(nf=4), cbs=[SaveWeights(path), StopOnInterrupt(), Interrupt()])
+    silently(learn, 3)
+    torch.testing.assert_close(load_encoder(path).backbone.stem.conv.weight, learn.model.backbone.stem.conv.weight)
+    with pytest.raises(FileExistsError): silently(learn, 1)
+
+def test_tsai_carries_the_weights_over(learn, few, tmp_path):
+    learn.path = tmp_path
+    learn.save('pretrained', with_opt=False)
+    dls = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=16, num_workers=0)
+    clf = ts_learner(dls, RelConResNet34, arch_config=dict(nf=4), pretrained=True, weights_path=tmp_path/'models/pretrained.pth')
+    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), learn.model.backbone.state_dict()[k].cpu())
+    with clf.no_bar(), clf.no_logging(): clf.fine_tune(1)
+
+# ---- from the authors' program
+
+def test_release_states_that_do_not_fit():
+    encoder, distance = (load_golden(n)['weights'] for n in ('resnet34_slim','motif_distance'))
+    with pytest.raises(ValueError, match='first_block_conv.weight'): encoder_from_release(distance)
+    with pytest.raises(ValueError, match='q_func.layer0'): distance_from_release(encoder)
+    with pytest.raises(ValueError, match='missing'): encoder_from_release({k:v for k,v in encoder.items() if 'projection' not in k})
+    with pytest.raises(ValueError, match='not known'): distance_from_release({**distance, 'head.weight': torch.zeros(2)})
+
+def test_release_states_of_data_parallel_and_of_arrays():
+    state = load_golden('resnet34_slim')['weights']
+    a, b = encoder_from_release(state), encoder_from_release({f'module.{k}': v.numpy() for k,v in state.items()})
+    assert all(torch.equal(v, b.state_dict()[k]) for k,v in a.state_dict().items())

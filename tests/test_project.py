@@ -1,0 +1,85 @@
+"One source for each thing: notebooks for modules, settings.ini for metadata; rooms import only from above"
+import ast, json, re, shutil, subprocess, sys
+from configparser import ConfigParser
+from importlib.metadata import metadata, version
+from pathlib import Path
+import pytest
+import tomllib
+
+root = Path(__file__).parent.parent
+notebooks = sorted((root/'nbs').glob('[0-9]*.ipynb'))
+rooms = [re.sub(r'^\d+_', '', n.stem) for n in notebooks]
+settings = ConfigParser(delimiters=['=']); settings.read(root/'settings.ini', encoding='utf-8')
+settings = settings['DEFAULT']
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    "A copy of the project, exported and cleaned anew"
+    copy = tmp_path_factory.mktemp('copy')
+    shutil.copy(root/'pyproject.toml', copy)
+    shutil.copytree(root/'nbs', copy/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    (copy/'tsai_relcon').mkdir()
+    for f in ('__init__.py','all.py'): shutil.copy(root/'tsai_relcon'/f, copy/'tsai_relcon')
+    for command in ('nbdev-export','nbdev-clean'): subprocess.run([Path(sys.executable).parent/command], cwd=copy, check=True)
+    return copy
+
+def test_modules_are_in_sync_with_notebooks(exported):
+    made, kept = ({f.name: f.read_text() for f in (folder/'tsai_relcon').glob('*.py')} for folder in (exported, root))
+    assert made.keys()==kept.keys(), "a module without its notebook, or a notebook without its module: make notebooks"
+    assert [n for n in made if made[n]!=kept[n]]==[], "run `make notebooks`"
+
+def test_notebooks_are_clean(exported):
+    assert [n.name for n in notebooks if n.read_text()!=(exported/'nbs'/n.name).read_text()]==[], "run `make notebooks`"
+
+@pytest.mark.parametrize('notebook', notebooks, ids=rooms)
+def test_notebooks_read_as_documentation(notebook):
+    cells = json.loads(notebook.read_text())['cells']
+    prose = sum(len(''.join(c['source'])) for c in cells if c['cell_type']=='markdown')
+    assert cells[0]['cell_type']=='markdown' and ''.join(cells[0]['source']).startswith('# ')
+    assert prose>1000 or notebook.stem>'11'
+    assert not any(o.get('output_type')=='error' for c in cells for o in c.get('outputs', []))
+    assert any(c.get('outputs') for c in cells), "run the notebook: its outputs are part of the documentation"
+
+def test_rooms_import_only_from_above():
+    for place, room in enumerate(rooms):
+        for node in ast.walk(ast.parse((root/'tsai_relcon'/f'{room}.py').read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                if name and name.startswith('tsai_relcon.'): assert name.split('.')[1] in rooms[:place], f'{room} imports {name}'
+                assert name!='tsai.all' and (room=='transformations' or not (name or '').startswith('sktime'))
+
+def test_all_gives_every_public_name():
+    import tsai_relcon.all as everything
+    for room in rooms:
+        if room in ('transformations','cli'): continue
+        module = __import__(f'tsai_relcon.{room}', fromlist=['__all__'])
+        assert [n for n in module.__all__ if not hasattr(everything, n)]==[]
+
+def test_importing_the_package_alone_is_cheap():
+    code = "import sys, tsai_relcon; assert not {'torch','fastai','tsai','sktime'} & set(sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+def test_importing_everything_leaves_heavy_modules_out():
+    code = "import sys, tsai_relcon.all; bad = {'tsai.all','tsai.data.image','sktime','torchvision','numba'} & set(sys.modules); assert not bad, bad"
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)
+
+def test_metadata_has_one_source():
+    pyproject = tomllib.loads((root/'pyproject.toml').read_text())
+    got = metadata('tsai_relcon')
+    assert got['Name']==pyproject['project']['name']==settings['lib_name'] and got['Summary']==settings['description']
+    assert pyproject['project']['requires-python']=='>='+settings['min_python'] and pyproject['tool']['nbdev']['lib_path']==settings['lib_path']
+    assert pyproject['project']['urls']['Repository']==settings['git_url']
+    from packaging.requirements import Requirement
+    wanted = {str(Requirement(r)) for r in settings['requirements'].split('\n') if r}
+    assert wanted=={str(Requirement(r)) for r in got.get_all('Requires-Dist') if 'extra' not in r}
+    import tsai_relcon
+    assert version('tsai_relcon')==tsai_relcon.__version__
+
+def test_the_bundled_data_ships_with_its_licence():
+    from importlib.resources import files
+    folder = files('tsai_relcon').joinpath('bundled')
+    assert 'MIT License' in folder.joinpath('motionsense.LICENSE.txt').read_text() and folder.joinpath('motionsense.npz').is_file()
+
+def test_readme_names_every_notebook():
+    readme = (root/'README.md').read_text()
+    assert [n.name for n in notebooks if n.name not in readme]==[]
