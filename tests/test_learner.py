@@ -129,7 +129,7 @@ def rewritten(path, change=lambda info: info, tensors=lambda t: t):
 
 def test_loading_refuses_what_does_not_fit(learn, tmp_path):
     path = save_weights(learn, tmp_path/'e.safetensors')
-    with pytest.raises(ValueError, match='weights of a encoder; wanted those of a distance'): load_distance(path)
+    with pytest.raises(ValueError, match="kind 'encoder'; wanted kind 'distance'"): load_distance(path)
     with pytest.raises(ValueError, match='trained on 50 Hz; the data have 100'): load_encoder(path, rate=100)
     with pytest.raises(ValueError, match='no file'): load_encoder(tmp_path/'nothing')
     with pytest.raises(ValueError, match='not one of `save_weights`'): load_encoder(rewritten(path, lambda info: None))

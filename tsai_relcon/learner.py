@@ -115,7 +115,7 @@ def _valid_tfms(learn):
     pipeline.split_idx = 1
     return lambda x: pipeline((TSTensor(x),))[0].as_subclass(Tensor)
 
-# %% ../nbs/10_learner.ipynb #1e974eac
+# %% ../nbs/10_learner.ipynb #cea75e23
 _format = 'tsai_relcon 1'
 
 def _kind(model):
@@ -164,7 +164,7 @@ def weights_info(path)->dict:
 
 def _load(path, kind, make, rate):
     info = weights_info(path)
-    if info['kind']!=kind: raise ValueError(f"`path`: {path} holds the weights of a {info['kind']}; wanted those of a {kind}")
+    if info['kind']!=kind: raise ValueError(f"`path`: {path} holds weights of kind {info['kind']!r}; wanted kind {kind!r}")
     if rate is not None and not np.isclose(rate, info['rate'], rtol=1e-3): raise ValueError(f"`path`: {path} was trained on {info['rate']:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     model = make(info['config'])
     with safe_open(path, 'pt') as f: _load_state(model, {k: f.get_tensor(k) for k in f.keys()}, f"`path`: {path}")
