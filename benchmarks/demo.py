@@ -36,6 +36,7 @@ def arguments():
     add('--groups',          type=int,   default=8,    help='groups a batch (default: 8)')
     add('--within',          type=int,   default=7,    help='candidates an anchor has from its own group (default: 7)')
     add('--anchors',         default='all', choices=['one','all'])
+    add('--redraw',          type=int,   default=8,    help='epochs that the same batches serve (default: 8)')
     add('--threads',         type=int,   default=2)
     return p.parse_args()
 
@@ -92,7 +93,7 @@ def run(seed, args, out):
     train, test = subject_splits(segs.subject, .2, seed)
     fit, valid = subject_splits(segs.subject[train], .2, seed)      # validation people, out of the training people
     splits = np.array(train)[fit], np.array(train)[valid]
-    dls = relcon_dls(segs, splits=splits, n_groups=args.groups, n_within=args.within, anchors=args.anchors)
+    dls = relcon_dls(segs, splits=splits, n_groups=args.groups, n_within=args.within, anchors=args.anchors, redraw=args.redraw)
     people = [sorted(set(segs.subject[rows])) for rows in (*splits, test)]
     print(f'\n=== seed {seed}: {segs}\n{len(people[0])} people to train on, {len(people[1])} to validate on, unseen: {", ".join(people[2])}', flush=True)
 
@@ -158,4 +159,6 @@ def main():
         for folder in filter(None, (args.out, args.record)): write(results, args, folder)
         if results[-1]['interrupted']: break
 
-if __name__=='__main__': main()
+if __name__=='__main__':
+    try: main()
+    except KeyboardInterrupt: sys.exit('\nStopped. What was finished is in the output folder')
