@@ -14,6 +14,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from sklearn.metrics import f1_score
 
 warnings.filterwarnings('ignore')
@@ -30,14 +31,16 @@ def arguments():
     add('--seeds',  type=int, nargs='+', default=[0])
     add('--width',           type=int,   default=16,   help="the encoder's first width; the paper's is 64 (default: 16)")
     add('--distance-epochs', type=int,   default=4)
-    add('--epochs',          type=int,   default=4)
+    add('--epochs',          type=int,   default=8)
     add('--distance-lr',     type=float, default=4e-3)
     add('--lr',              type=float, default=1e-3)
-    add('--groups',          type=int,   default=8,    help='groups a batch (default: 8)')
-    add('--within',          type=int,   default=7,    help='candidates an anchor has from its own group (default: 7)')
+    add('--groups',          type=int,   default=6,    help='groups a batch (default: 6)')
+    add('--within',          type=int,   default=15,   help='candidates an anchor has from its own group (default: 15)')
     add('--anchors',         default='all', choices=['one','all'])
     add('--redraw',          type=int,   default=8,    help='epochs that the same batches serve (default: 8)')
+    add('--with-gravity',    action='store_true',      help="rank whole segments, as the paper does; default: with each segment's mean taken out")
     add('--threads',         type=int,   default=2)
+    add('--jobs',            type=int,   default=1,    help='seeds at a time, each with its own threads (default: 1)')
     return p.parse_args()
 
 def embed(encoder, segs): return get_embeddings(encoder, segs, progress=True)
@@ -59,7 +62,7 @@ def stage_1(dls, args, out):
 
 def stage_2(dls, distance, encoder, args, out):
     print(f'\nStage 2: the encoder learns to keep its ranking', flush=True)
-    learn = relcon_learner(dls, distance, arch=encoder, metrics=[rank_correlation]+ranking_metrics(dls.valid.dataset.segs),
+    learn = relcon_learner(dls, distance, arch=encoder, motion_only=not args.with_gravity, metrics=[rank_correlation]+ranking_metrics(dls.valid.dataset.segs),
                            cbs=[StopOnInterrupt(), SaveWeights(out/'encoder.safetensors', overwrite=True)])
     learn.fit_one_cycle(args.epochs, args.lr)
     plot_losses(learn.recorder.values, title='relative contrastive loss').figure.savefig(out/'relcon_loss.png', dpi=130)
@@ -87,6 +90,8 @@ def picture_of_embeddings(before, after, segs, rows, out):
 
 def run(seed, args, out):
     out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    warnings.filterwarnings('ignore')
     start = time.time()
     set_seed(seed)
     segs = motionsense()
@@ -123,13 +128,13 @@ def table(learn):
 
 def machine():
     model = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), platform.processor()) if Path('/proc/cpuinfo').exists() else platform.processor()
-    return f'{model}, {torch.get_num_threads()} threads, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
+    return f'{model}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
 
 def write(results, args, folder):
     "demo.json: everything; demo.md: the table"
     folder.mkdir(parents=True, exist_ok=True)
     settings = {k: str(v) if isinstance(v, Path) else v for k,v in vars(args).items() if k not in ('out','record')}
-    command = f"python benchmarks/demo.py --seeds {' '.join(map(str, args.seeds))} --record results"
+    command = ' '.join(['python benchmarks/demo.py', *sys.argv[1:]])
     record = dict(date=str(date.today()), command=command, machine=machine(), settings=settings, runs=results)
     (folder/'demo.json').write_text(json.dumps(record, indent=1)+'\n')
     names = list(results[0]['f1'])
@@ -152,12 +157,12 @@ def write(results, args, folder):
 
 def main():
     args = arguments()
-    torch.set_num_threads(args.threads)
+    folder = lambda seed: args.out/f'seed{seed}' if len(args.seeds)>1 else args.out
     results = []
-    for seed in args.seeds:
-        results.append(run(seed, args, args.out/f'seed{seed}' if len(args.seeds)>1 else args.out))
-        for folder in filter(None, (args.out, args.record)): write(results, args, folder)
-        if results[-1]['interrupted']: break
+    for result in Parallel(args.jobs, return_as='generator')(delayed(run)(seed, args, folder(seed)) for seed in args.seeds):
+        results.append(result)
+        for folder_ in filter(None, (args.out, args.record)): write(results, args, folder_)
+        if result['interrupted']: break
 
 if __name__=='__main__':
     try: main()

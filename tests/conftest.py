@@ -5,8 +5,6 @@ import pytest
 import torch
 from tsai_relcon.datasets import motionsense
 
-torch.set_num_threads(2)
-
 def load_golden(name):
     "The arrays of tests/golden/<name>.npz; `weight/...` entries as a state dict under 'weights'"
     with np.load(Path(__file__).parent/'golden'/f'{name}.npz', allow_pickle=False) as f: arrays = dict(f)

@@ -87,17 +87,18 @@ class MotifReconstruction(PretextCallback):
     def pretext(self, x):
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
-# %% ../nbs/09_callback.ipynb #475210b4
+# %% ../nbs/09_callback.ipynb #7d90d615
 class RelCon(PretextCallback):
     "Relative contrastive learning (Xu et al., ICLR 2025) for any encoder (B, C, L) -> (B, E)"
     def __init__(self,
                  distance,            # A `MotifDistance`, or f(x, anchors (A,), candidates (A, K)) -> (A, K)
                  tau:float=.1,        # Temperature
-                 attention:str=None   # Rank with 'sparsemax' or 'softmax'; None: the distance's own
+                 attention:str=None,  # Rank with 'sparsemax' or 'softmax'; None: the distance's own
+                 motion_only:bool=False # Rank with each segment's mean over time, its gravity, taken out
                 ):
         if not callable(distance): raise ValueError(f"`distance` is {distance!r}; wanted a `MotifDistance` or a function of (x, anchors, candidates)")
         if attention is not None: check_attention(attention)
-        self.attention, self.loss_func, self.known = attention, RelConLoss(tau), {}
+        self.attention, self.motion_only, self.loss_func, self.known = attention, motion_only, RelConLoss(tau), {}
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
     def __getstate__(self): return {**{k:v for k,v in self.__dict__.items() if k!='learn'}, 'distance': None, 'active': False, 'known': {}}
 
@@ -106,6 +107,7 @@ class RelCon(PretextCallback):
         super().begin(loss_func)
     def ranked(self, x, anchors, candidates):
         "Distances (A, K)"
+        if self.motion_only: x = x - x.mean(-1, keepdim=True)
         if isinstance(self.distance, MotifDistance): return motif_distances(self.distance, x, anchors, candidates, self.attention)
         return self.distance(x, anchors, candidates)
     def before_fit(self):

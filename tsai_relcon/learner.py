@@ -58,7 +58,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     cbs = [MotifReconstruction(n_augment), KeepBest(monitor, np.less if 'loss' in monitor or 'error' in monitor else np.greater)] + listify(cbs)
     return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
 
-# %% ../nbs/10_learner.ipynb #38375d92
+# %% ../nbs/10_learner.ipynb #516eee5e
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with the group of each segment as y
                    distance=None,             # `MotifDistance`, path of a saved one, function, or None: fit one first
@@ -66,6 +66,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with
                    arch_config:dict=None,     # For the class, such as dict(nf=16)
                    tau:float=.1,              # Temperature
                    attention:str=None,        # Rank with 'sparsemax' or 'softmax'; None: the distance's own
+                   motion_only:bool=False,    # Rank with gravity taken out; False: as in the paper
                    distance_epochs:int=10,    # If a distance is fitted here
                    distance_lr:float=1e-3,
                    metrics=rank_correlation,
@@ -80,7 +81,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with
         distance = motif.model
     elif isinstance(distance, (str,Path)): distance = load_distance(distance, **({'rate': dls.rate} if hasattr(dls, 'rate') else {}))
     encoder = arch if isinstance(arch, nn.Module) else arch(dls.vars, None, **(arch_config or {}))
-    return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[RelCon(distance, tau, attention)] + listify(cbs), **kwargs)
+    return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[RelCon(distance, tau, attention, motion_only)] + listify(cbs), **kwargs)
 
 # %% ../nbs/10_learner.ipynb #f7a60953
 def _check_rate_of(segs, rate, name):

@@ -12,7 +12,7 @@ import numpy as np
 import matplotlib.pyplot as plt
 from sklearn.manifold import TSNE
 
-# %% ../nbs/12_plots.ipynb #111e2ba7
+# %% ../nbs/12_plots.ipynb #e5617378
 def plot_losses(values,            # Rows of an epoch: training loss, validation loss, ...
                 ax=None,
                 title:str='loss'
@@ -22,6 +22,7 @@ def plot_losses(values,            # Rows of an epoch: training loss, validation
     values = np.array([list(row)[:2] for row in values], dtype=float)
     for column, name in zip(values.T, ['training','validation']): ax.plot(np.arange(1, len(values)+1), column, '.-', label=name)
     ax.set(xlabel='epoch', title=title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     return ax
 
