@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all their own set-up in .venv. PYTHON names another interpreter (3.11 or later).
-PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python)
 BIN     = .venv/bin
 
 .PHONY: demo test check notebooks clean
@@ -7,9 +7,10 @@ BIN     = .venv/bin
 demo: .venv/installed     ## about ten minutes on two cores: pretrain on MotionSense, prove that it learned, pictures in demo/
 	$(BIN)/python benchmarks/demo.py --out demo
 
-test: .venv/installed check   ## what CI runs
+test: .venv/installed     ## what CI runs
+	$(MAKE) check
 
-check:                    ## sync of notebooks and modules, notebooks, pytest
+check:                    ## on the working copy as it is: sync of notebooks and modules, notebooks, pytest
 	$(BIN)/python -m pytest -q tests/test_project.py
 	$(BIN)/nbdev-test --n-workers 2
 	$(BIN)/python -m pytest -q

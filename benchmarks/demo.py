@@ -27,7 +27,8 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add('--out',    type=Path, default=Path('demo'), help='folder for pictures, weights and the record (default: demo)')
-    add('--record', type=Path, help='folder for demo.md and demo.json as well')
+    add('--record', type=Path, help='folder for the record as well')
+    add('--name',   default='demo', help='name of the record: NAME.md and NAME.json (default: demo)')
     add('--seeds',  type=int, nargs='+', default=[0])
     add('--width',           type=int,   default=16,   help="the encoder's first width; the paper's is 64 (default: 16)")
     add('--distance-epochs', type=int,   default=4)
@@ -131,12 +132,12 @@ def machine():
     return f'{model}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
 
 def write(results, args, folder):
-    "demo.json: everything; demo.md: the table"
+    "NAME.json: everything; NAME.md: the table"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {k: str(v) if isinstance(v, Path) else v for k,v in vars(args).items() if k not in ('out','record')}
+    settings = {k: str(v) if isinstance(v, Path) else v for k,v in vars(args).items() if k not in ('out','record','name')}
     command = ' '.join(['python benchmarks/demo.py', *sys.argv[1:]])
     record = dict(date=str(date.today()), command=command, machine=machine(), settings=settings, runs=results)
-    (folder/'demo.json').write_text(json.dumps(record, indent=1)+'\n')
+    (folder/f'{args.name}.json').write_text(json.dumps(record, indent=1)+'\n')
     names = list(results[0]['f1'])
     scores = np.array([[r['f1'][n] for n in names] for r in results])
     gain = scores[:,0]-scores[:,1]
@@ -152,8 +153,8 @@ def write(results, args, folder):
                   f'Gain over the untrained encoder, same people: mean {gain.mean():+.3f}, sd {gain.std(ddof=1):.3f}, {(gain>0).sum()} of {len(gain)} seeds above 0.']
     lines += ['', 'Time: ' + '; '.join(f"seed {r['seed']}: distance {r['distance_seconds']} s, RelCon {r['relcon_seconds']} s, in all {r['seconds']} s" for r in results) + '.', '',
               'The last epoch of the distance and of the encoder, on the validation people (who are training people to the probe):', '']
-    for kind in ('distance','relcon'): lines += [f"- {kind}, seed {r['seed']}: " + ', '.join(f'{k} {v:g}' for k,v in r[f'{kind}_epochs'][-1].items()) for r in results]
-    (folder/'demo.md').write_text('\n'.join(lines)+'\n')
+    for kind in ('distance','relcon'): lines += [f"- {kind}, seed {r['seed']}: " + ', '.join(f'{k} {v:g}' for k,v in r[f'{kind}_epochs'][-1].items()) for r in results if r[f'{kind}_epochs']]
+    (folder/f'{args.name}.md').write_text('\n'.join(lines)+'\n')
 
 def main():
     args = arguments()

@@ -1,11 +1,13 @@
 "The two stages as fastai callbacks: what they compute, what they put back, and what they leave alone"
 import os, signal
+from copy import deepcopy
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException
-from fastai.learner import Learner
+from fastai.learner import Learner, Metric
+from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import random_augment
 from tsai_relcon.callback import KeepBest, MotifReconstruction, PretextCallback, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
@@ -65,8 +67,8 @@ def test_the_loss_is_put_back_after_cancel(dls, event, cancel):
     def raise_it(self): raise cancel()
     learn = make(dls, type('Cancel', (Callback,), dict(order=56, **{event: raise_it}))())
     try: silently(learn, 1)
-    except Exception as e: assert isinstance(e, cancel)     # such as a cancelled batch outside of a batch
-    else: assert learn.loss_func is F.mse_loss
+    except cancel: assert cancel is not CancelFitException    # raised where fastai does not expect it, which ends the fit as an error
+    else: assert learn.loss_func is F.mse_loss and not learn.rel_con.active
     learn.remove_cb(learn.cancel)
     silently(learn, 1)
     assert learn.loss_func is F.mse_loss
@@ -114,8 +116,63 @@ def test_export_leaves_the_distance_out(dls, tmp_path):
     loaded = load_learner(tmp_path/'relcon.pkl')
     x = dls.valid.one_batch()[0]
     torch.testing.assert_close(loaded.model.eval()(x), learn.model.eval()(x))
+    assert loaded.get_preds(dl=dls.valid)[0].shape[1]==16
+    loaded.dls = dls
     with pytest.raises(ValueError, match='distance'): loaded.fit(1)
-    assert learn.rel_con.distance is not None
+    assert learn.rel_con.distance is not None and deepcopy(learn).rel_con.distance is not None
+
+def test_export_carries_nobodys_recordings(dls, tmp_path):
+    from fastai.learner import load_learner
+    learn = Learner(dls, MotifDistance(), loss_func=F.mse_loss, cbs=MotifReconstruction(), metrics=ranking_metrics(dls.valid.dataset.segs, n=10), path=tmp_path)
+    learn.export('motif.pkl')
+    assert all(m.sample is None for m in load_learner(tmp_path/'motif.pkl').metrics)
+
+@pytest.mark.parametrize('kind', ['one','all'])
+def test_batches_that_come_again_keep_their_distances(few, kind):
+    calls = []
+    def counting(x, a, c): calls.append(len(x)); return euclidean(x, a, c)
+    def losses(distance, memory):
+        set_seed(3)
+        dls = relcon_dls(few[::3], n_groups=6, n_within=3, anchors=kind, redraw=2, splits=subject_splits(few[::3].subject))
+        learn = Learner(dls, RelConResNet34(nf=4), loss_func=F.mse_loss, cbs=RelCon(distance))
+        if not memory: learn.rel_con._remembered = lambda x, index: learn.rel_con.ranked(x, *index)
+        silently(learn, 4)
+        return dls, learn.recorder.values
+    dls, kept = losses(counting, True)
+    assert len(calls)==2*len(dls.train)+len(dls.valid)          # two draws of training batches, one of validation
+    _, anew = losses(euclidean, False)
+    assert np.allclose([list(v) for v in kept], [list(v) for v in anew], rtol=1e-6)
+
+def test_redraw_keeps_batches_and_shuffles_their_order(few):
+    dl = relcon_dls(few, n_groups=6, n_within=3, redraw=3).train
+    epochs = [[x.numpy().tobytes() for x,_ in dl] for _ in range(4)]
+    assert set(epochs[0])==set(epochs[1])==set(epochs[2])!=set(epochs[3]) and epochs[0]!=epochs[1]
+
+def test_motion_only_ranks_without_gravity(dls):
+    learn = make(dls, spy := Spy(), motion_only=True)
+    xs = []
+    learn.add_cb(type('Keep', (Callback,), dict(order=0, before_batch=lambda self: xs.append(self.x.data.clone())))())
+    silently(learn, 1)
+    for x, (_, (d, a, c), _) in list(zip(xs, spy.seen))[:2]: torch.testing.assert_close(d, euclidean(x-x.mean(-1, keepdim=True), a, c))
+
+def test_the_ranking_is_measured_anew_each_time(dls):
+    learn = Learner(dls, RelConResNet34(nf=4), loss_func=F.mse_loss, cbs=RelCon(euclidean), metrics=ranking_metrics(dls.valid.dataset.segs, n=20))
+    before = list(learn.validate())
+    with torch.no_grad():
+        for p in learn.model.parameters(): p.add_(torch.randn_like(p))
+    assert learn.validate()[1]!=before[1]
+
+def test_the_loss_is_worked_out_in_full_precision():
+    torch.manual_seed(0)
+    z = 1+.1*torch.randn(48, 32)
+    a, c = grouped_index(8, 5)
+    d = torch.rand(c.shape)
+    with torch.autocast('cpu', dtype=torch.bfloat16): half = RelConLoss()(z, d, a, c)
+    assert half.item()==pytest.approx(RelConLoss()(z, d, a, c).item(), rel=1e-6)
+
+@pytest.mark.parametrize('wrong,says', [(lambda x,a,c: torch.full(c.shape, float('nan')), 'NaN'), (lambda x,a,c: torch.zeros(3), r'wanted a tensor \(A, K\)'), (lambda x,a,c: None, 'NoneType')])
+def test_distances_that_cannot_be_ranked(dls, wrong, says):
+    with pytest.raises(ValueError, match=says): silently(make(dls, distance=wrong), 1)
 
 @pytest.mark.parametrize('to', ['to_bf16','to_fp16'])
 def test_mixed_precision(dls, to):
@@ -123,7 +180,7 @@ def test_mixed_precision(dls, to):
     silently(learn, 1)
     assert np.isfinite(learn.recorder.values[-1][:2]).all()
 
-@pytest.mark.parametrize('wrong', [None, 3, 'euclidean'])
+@pytest.mark.parametrize('wrong', [None, 3, 'euclidean', MotifDistance, torch.nn.Linear(2,2)])
 def test_bad_distance(wrong):
     with pytest.raises(ValueError, match='distance'): RelCon(wrong)
 
@@ -186,11 +243,23 @@ def test_keep_best_leaves_the_best_epoch(dls):
     class Note(Callback):
         order = 62
         def after_epoch(self): states.append({k: v.clone() for k,v in self.model.state_dict().items()})
-    learn = make(dls, KeepBest(monitor='valid_loss'), Note())
+    class Scripted(Metric):
+        name = 'score'
+        def reset(self): pass
+        def accumulate(self, learn): self.epoch = learn.epoch
+        @property
+        def value(self): return [.2, .9, .5, .1][self.epoch]
+    learn = make(dls, KeepBest(monitor='score'), Note())
+    learn.metrics = [Scripted()]
     silently(learn, 4, .1)
-    best = int(np.argmin([v[1] for v in learn.recorder.values]))
-    assert learn.keep_best.best_epoch==best
-    assert all(torch.equal(v, states[best][k]) for k,v in learn.model.state_dict().items())
+    assert learn.keep_best.best_epoch==1
+    assert all(torch.equal(v, states[1][k]) for k,v in learn.model.state_dict().items())
+    assert any(not torch.equal(v, states[3][k]) for k,v in learn.model.state_dict().items())
+
+def test_keep_best_passes_over_skipped_and_cancelled_epochs(dls):
+    learn = make(dls, KeepBest(monitor='valid_loss'))
+    silently(learn, 3, start_epoch=1)
+    assert learn.keep_best.best_epoch>=1
 
 def test_ctrl_c_ends_the_fit_in_peace(dls):
     class Interrupt(Callback):
@@ -200,4 +269,14 @@ def test_ctrl_c_ends_the_fit_in_peace(dls):
     learn = make(dls, StopOnInterrupt(), Interrupt())
     silently(learn, 3)
     assert learn.train_iter==3 and learn.loss_func is F.mse_loss and learn.stop_on_interrupt.interrupted
+    assert signal.getsignal(signal.SIGINT) is handler
+
+def test_ctrl_c_is_as_ever_after_a_fit_that_died(dls):
+    class Dies(Callback):
+        def after_pred(self): raise RuntimeError('died')
+    handler = signal.getsignal(signal.SIGINT)
+    learn = make(dls, StopOnInterrupt(), dies := Dies())
+    with pytest.raises(RuntimeError): silently(learn, 1)
+    learn.remove_cb(dies)
+    silently(learn, 1)
     assert signal.getsignal(signal.SIGINT) is handler

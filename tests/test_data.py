@@ -26,7 +26,7 @@ def with_dead_axis(): x = good(); x[:,1] = .5; return x
     (dict(X=with_flat()), r'flat in 1 of 6 segments .the first: 2.*is_flat'), (dict(X=with_dead_axis()), 'axis 1'),
     (dict(X=(good()*1000).astype(int)), 'counts_to_g'), (dict(X=np.round(good()*1000)), 'whole numbers.*counts_to_g'),
     (dict(X=good()*9.81), 'ms2_to_g'), (dict(X=good().astype(str)), 'floating point'), (dict(X=good().astype(complex)), 'floating point'),
-    (dict(subject=list('aab')), r'`subject` has shape \(3,\)'), (dict(subject=['a',None,'b','b','c','c']), '`subject` lacks 1'), (dict(subject=np.arange(6.)), 'subject'),
+    (dict(subject=list('aab')), r'`subject` has shape \(3,\)'), (dict(subject=['a',None,'b','b','c','c']), '`subject` lacks 1'), (dict(subject=np.arange(6.)), 'subject'), (dict(subject=['a',float('nan'),'b','b','c','c']), '`subject` lacks 1'), (dict(labels=['a',None,'b','b','c','c']), '`labels` lacks 1'),
     (dict(subject=None), '`subject` and `time` are wanted'), (dict(time=np.arange(5.)), '`time` has shape'), (dict(time=[0,1,np.nan,3,4,5]), '`time` lacks 1'),
     (dict(time=list('abcdef')), '`time` holds'), (dict(time=None), '`time`'), (dict(labels=['x']), '`labels` has shape'), (dict(recording=[1,2]), '`recording`'),
     (dict(rate=0), '`rate` is 0'), (dict(rate=-50), '`rate`'), (dict(rate=np.nan), '`rate`'), (dict(rate=None), '`rate`'), (dict(rate='50'), '`rate`')])
@@ -193,7 +193,8 @@ def test_no_subject_on_both_sides(few):
 @pytest.mark.parametrize('kw,says', [
     (dict(n_within=200), r'fewer than the 201 segments.*small_groups'), (dict(n_groups=10**4, n_within=2), 'do not fill one batch'), (dict(anchors='both'), '`anchors`'),
     (dict(small_groups='maybe'), '`small_groups`'), (dict(neighbourhood=0), '`seconds` is 0'), (dict(groups=[1,2]), '`groups` has shape'),
-    (dict(splits=(range(100), range(100,200))), 'subjects on both sides')])
+    (dict(splits=(range(100), range(100,200))), 'subjects on both sides'), (dict(splits=([0],[1],[2])), 'two lists'), (dict(splits=([0],[])), 'validation rows are 0'),
+    (dict(splits=([0],[10**6])), 'rows 0 to'), (dict(splits=([0,0],[900])), 'named twice'), (dict(n_groups=0), '`n_groups` is 0'), (dict(n_within=2.5), '`n_within` is 2.5'), (dict(redraw=1.5), '`redraw`')])
 def test_bad_dls(few, kw, says):
     with pytest.raises(ValueError, match=says): relcon_dls(few, **{**dict(n_groups=4, n_within=2), **kw})
 
@@ -202,6 +203,11 @@ def test_bad_arrays(few):
     with pytest.raises(ValueError, match='one group only'): relcon_dls(few.X, np.zeros(len(few), int))
     with pytest.raises(ValueError, match='`segs` holds int64'): relcon_dls((few.X*100).astype(int), few.subject)
     with pytest.raises(ValueError, match='one person only'): relcon_dls(few[few.subject=='01'])
+    groups = neighbourhoods(few.subject, few.time, 300)
+    with pytest.raises(ValueError, match='`subject` has shape'): relcon_dls(few.X, groups, subject=['a'])
+    dls = relcon_dls(few.X, groups, subject=few.subject, n_groups=4, n_within=2, small_groups='drop')
+    people = [{few.subject[i] for i in np.flatnonzero(np.isin(groups, dl.dataset.groups))} for dl in dls.loaders]
+    assert not people[0] & people[1]
 
 def test_small_groups_can_be_left_out(few):
     some = few[np.flatnonzero((few.subject!='01') | (np.cumsum(few.subject=='01')<=3))]

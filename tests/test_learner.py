@@ -156,7 +156,34 @@ def test_save_weights_while_training_and_on_ctrl_c(dls, tmp_path):
     learn = relcon_learner(dls, euclidean, arch_config=dict(nf=4), cbs=[SaveWeights(path), StopOnInterrupt(), Interrupt()])
     silently(learn, 3)
     torch.testing.assert_close(load_encoder(path).backbone.stem.conv.weight, learn.model.backbone.stem.conv.weight)
-    with pytest.raises(FileExistsError): silently(learn, 1)
+    with pytest.raises(FileExistsError): SaveWeights(path)
+
+def test_save_weights_writes_after_training_only(dls, tmp_path):
+    path = tmp_path/'e.safetensors'
+    learn = relcon_learner(dls, euclidean, arch_config=dict(nf=4), cbs=SaveWeights(path))
+    learn.validate(); learn.get_preds(dl=dls.valid)
+    assert not path.exists()
+    silently(learn, 1)
+    written = path.read_bytes()
+    learn.validate(); learn.get_preds(dl=dls.valid)
+    assert path.read_bytes()==written and len(weights_info(path)['record']['epochs'])==1
+
+def test_what_does_not_fit_the_data_is_refused(dls, learn, tmp_path):
+    with pytest.raises(ValueError, match='6 channels'): relcon_learner(dls, MotifDistance(6))
+    other = load_distance(save_weights(MotifDistance(), tmp_path/'d', rate=100))
+    with pytest.raises(ValueError, match='100 Hz; the data have 50'): relcon_learner(dls, other)
+    with pytest.raises(ValueError, match='arch_config'): relcon_learner(dls, euclidean, arch=RelConResNet34(nf=4), arch_config=dict(nf=8))
+    with pytest.raises(ValueError, match='`arch`'): relcon_learner(dls, euclidean, arch='RelConResNet34')
+    with pytest.raises(ValueError, match='`rate` is 100'): save_weights(learn, tmp_path/'e', rate=100)
+    with pytest.raises(ValueError, match='`rate` is -5'): save_weights(learn.model, tmp_path/'e', rate=-5)
+    with pytest.raises(ValueError, match='MotifDistance; wanted'): get_embeddings(MotifDistance(), dls.valid.dataset.segs)
+    save_weights(learn, tmp_path/'f', f1=np.float32(.5))
+
+def test_batch_transforms_reach_stage_1_and_are_not_lost_in_a_file(few, tmp_path):
+    dls = relcon_dls(few, n_groups=8, n_within=3, batch_tfms=TSStandardize(by_sample=True))
+    x = motif_learner(dls, metrics=[]).dls.train.one_batch()[0]
+    torch.testing.assert_close(x.data.std((1,2)), torch.ones(len(x)), atol=.05, rtol=0)
+    with pytest.raises(ValueError, match='TSStandardize'): save_weights(relcon_learner(dls, euclidean, arch_config=dict(nf=4)), tmp_path/'e')
 
 def test_tsai_carries_the_weights_over(learn, few, tmp_path):
     learn.path = tmp_path

@@ -9,48 +9,42 @@ __all__ = ['no_loss', 'PretextCallback', 'reconstruction_loss', 'reconstruction_
            'rank_with', 'RankingSample', 'RankingMetric', 'NeighbourAUC', 'NearestF1', 'ranking_metrics', 'KeepBest',
            'StopOnInterrupt']
 
-# %% ../nbs/09_callback.ipynb #53f91fa9
+# %% ../nbs/09_callback.ipynb #0a057409
 import signal, threading
 from hashlib import sha1
-from copy import deepcopy
+from copy import copy, deepcopy
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.tracker import TrackerCallback
-from fastai.learner import Metric
+from fastai.learner import Learner, Metric
 from .core import Segments
 from .augment import random_augment
 from .data import GroupDL, batch_index
 from .losses import RelConLoss, cosine_similarities
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
 
-# %% ../nbs/09_callback.ipynb #ea297f9e
+# %% ../nbs/09_callback.ipynb #454c9cdf
 def no_loss(pred, *_)->Tensor:
     "For predictions, which have nothing to be compared with"
     return torch.zeros(())
 
 class PretextCallback(Callback):
     "A method of self-supervision: swaps the loss while the learner fits or validates, and rewrites each batch in `pretext`"
-    order, loss_func, active = 1, None, False    # before CastToTensor (9) and MixedPrecision (10)
+    order, loss_func, active, old_metrics = 1, None, False, None    # before CastToTensor (9) and MixedPrecision (10)
 
-    def begin(self, loss_func):
-        "Swap a loss in"
+    def before_fit(self):                          # fastai calls it for `validate` and `get_preds` too
         if not self.active: self.old_loss = self.learn.loss_func
-        self.learn.loss_func, self.active = loss_func, True
+        self.learn.loss_func, self.active = no_loss if self._predicting else self.loss_func, True
+        if self._predicting: self.old_metrics, self.learn.metrics = self.learn.metrics, []
+    def after_fit(self): self.restore()            # called after a cancelled fit too
     def restore(self):
-        "Put the learner's own loss back"
+        "Put the learner's own loss and metrics back"
         if self.active: self.learn.loss_func = self.old_loss
-        self.active = False
-
-    def before_fit(self): self.begin(self.loss_func)
-    def after_fit(self):  self.restore()           # fastai calls it after a cancelled fit too
-    def before_validate(self):
-        self.alone = self._predicting or not self.active
-        if self.alone: self.begin(no_loss if self._predicting else self.loss_func)
-    def after_validate(self):
-        if self.alone: self.restore()
+        if self.old_metrics is not None: self.learn.metrics = self.old_metrics
+        self.active, self.old_metrics = False, None
     @property
     def _predicting(self): return hasattr(self.learn, 'gather_preds')
 
@@ -60,7 +54,7 @@ class PretextCallback(Callback):
         "Set `learn.xb` and `learn.yb` from the segments of the batch"
         raise NotImplementedError
 
-# %% ../nbs/09_callback.ipynb #b4777377
+# %% ../nbs/09_callback.ipynb #544183c8
 def reconstruction_loss(a_hat:Tensor, a:Tensor)->Tensor: # (B, C, L) both
     "Squared error summed over batch, axes and time"
     return squared_error(a_hat, a).sum()
@@ -78,42 +72,46 @@ class MotifReconstruction(PretextCallback):
                 ):
         self.n_augment, self.fs, self.seed, self.generator = n_augment, fs, seed, None
         self.loss_func = reconstruction_loss
-    def before_validate(self):
-        super().before_validate()
-        self.generator = torch.Generator(self.learn.dls.device).manual_seed(self.seed)
-    def after_validate(self):
-        super().after_validate()
-        self.generator = None
+    def before_train(self): self.generator = None          # a validation that was cancelled may have left its own
+    def before_validate(self): self.generator = torch.Generator(self.learn.dls.device).manual_seed(self.seed)
+    def after_validate(self):  self.generator = None
     def pretext(self, x):
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
-# %% ../nbs/09_callback.ipynb #7d90d615
+# %% ../nbs/09_callback.ipynb #9b69bcac
 class RelCon(PretextCallback):
     "Relative contrastive learning (Xu et al., ICLR 2025) for any encoder (B, C, L) -> (B, E)"
     def __init__(self,
-                 distance,            # A `MotifDistance`, or f(x, anchors (A,), candidates (A, K)) -> (A, K)
+                 distance,            # A `MotifDistance` (or a Learner of one), or f(x, anchors (A,), candidates (A, K)) -> (A, K)
                  tau:float=.1,        # Temperature
                  attention:str=None,  # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                  motion_only:bool=False # Rank with each segment's mean over time, its gravity, taken out
                 ):
-        if not callable(distance): raise ValueError(f"`distance` is {distance!r}; wanted a `MotifDistance` or a function of (x, anchors, candidates)")
+        if isinstance(distance, Learner): distance = distance.model
+        if isinstance(distance, type) or not callable(distance) or isinstance(distance, nn.Module) and not isinstance(distance, MotifDistance):
+            raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, or a function of (x, anchors, candidates)")
         if attention is not None: check_attention(attention)
         self.attention, self.motion_only, self.loss_func, self.known = attention, motion_only, RelConLoss(tau), {}
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
-    def __getstate__(self): return {**{k:v for k,v in self.__dict__.items() if k!='learn'}, 'distance': None, 'active': False, 'known': {}}
+    def __deepcopy__(self, memo):                  # a copy keeps the distance, an export does not
+        memo[id(self)] = new = copy(self)
+        new.__dict__.update({k: deepcopy(v, memo) for k,v in self.__dict__.items()})
+        return new
+    def __getstate__(self): return {**self.__dict__, 'distance': None, 'known': {}}
 
-    def begin(self, loss_func):
-        if isinstance(self.distance, nn.Module): self.distance.to(self.learn.dls.device)
-        super().begin(loss_func)
     def ranked(self, x, anchors, candidates):
         "Distances (A, K)"
+        if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new RelCon(distance) to train on")
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
         if isinstance(self.distance, MotifDistance): return motif_distances(self.distance, x, anchors, candidates, self.attention)
-        return self.distance(x, anchors, candidates)
+        d = self.distance(x, anchors, candidates)
+        if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave {getattr(d, 'shape', type(d).__name__)}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
+        if not torch.isfinite(d).all(): raise ValueError(f"`distance` gave NaN or infinity for {int((~torch.isfinite(d)).sum())} of {d.numel()} pairs; those cannot be ranked")
+        return d
     def before_fit(self):
-        if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new RelCon(distance) to train on")
-        self.known = {}
         super().before_fit()
+        self.known = {}
+        if isinstance(self.distance, nn.Module): self.distance.to(self.learn.dls.device)
     def before_train(self):
         if not getattr(self.dls.train, 'repeats', False): self.known[True] = {}      # a new draw: what was kept will not come again
     def after_fit(self):
@@ -128,13 +126,13 @@ class RelCon(PretextCallback):
 
     def _remembered(self, x, index):
         "Distances of a batch, from memory if these very segments came before in this fit and will come again"
-        if not (isinstance(self.dl, GroupDL) and self.active and self.dl.comes_again): return self.ranked(x, *index)
+        if not (isinstance(self.dl, GroupDL) and self.dl.comes_again) or len(self.dl.after_batch.fs): return self.ranked(x, *index)
         known = self.known.setdefault(self.training, {})
         key = sha1(x.cpu().contiguous().numpy().tobytes()).digest()
         if key not in known: known[key] = self.ranked(x, *index)
         return known[key]
 
-# %% ../nbs/09_callback.ipynb #67554619
+# %% ../nbs/09_callback.ipynb #489fb21b
 def rank_with(model, x, anchors, candidates, attention=None):
     "Distances (A, K) by a `MotifDistance`, or by the cosine of an encoder's embeddings"
     if isinstance(model, MotifDistance): return motif_distances(model, x, anchors, candidates, attention)
@@ -166,23 +164,24 @@ class RankingSample:
         same = s.subject[self.anchors][:,None]==s.subject[self.candidates]
         self.other_person = ~same
         self.neighbour = same & (np.abs(s.time[self.anchors][:,None]-s.time[self.candidates])<=seconds)
-        self.at = None
+        self.d = None
 
     def distances(self, learn):
         "Distances (A, K) by the learner's model, worked out once an evaluation"
-        if self.at!=(at := (id(learn.model), learn.train_iter, learn.epoch)):
+        if self.d is None:
             device = next(learn.model.parameters()).device
             x, a, c = [torch.as_tensor(o, device=device) for o in (self.segs.X, self.anchors, self.candidates)]
-            self.d, self.at = rank_with(learn.model.eval(), x, a, c).cpu().numpy(), at
+            self.d = rank_with(learn.model.eval(), x, a, c).cpu().numpy()
         return self.d
 
 class RankingMetric(Metric):
     "A column of the progress table, read off a `RankingSample` after each validation"
     def __init__(self, sample:RankingSample): self.sample = sample
-    def reset(self): self.learn = None
+    def reset(self): self.learn = self.sample.d = None     # a new evaluation
+    def __getstate__(self): return {'sample': None, 'learn': None}   # an exported learner carries nobody's recordings
     def accumulate(self, learn): self.learn = learn
     @property
-    def value(self): return None if self.learn is None else self.score(self.sample.distances(self.learn))
+    def value(self): return None if self.learn is None or self.sample is None else self.score(self.sample.distances(self.learn))
 
 class NeighbourAUC(RankingMetric):
     "Chance that a neighbour in time ranks before another segment"
@@ -204,7 +203,7 @@ def ranking_metrics(segs:Segments, # Of people not trained on
     sample = RankingSample(segs, n, seconds, seed)
     return [NeighbourAUC(sample)] + ([NearestF1(sample)] if segs.labels is not None and sample.other_person.any(1).all() else [])
 
-# %% ../nbs/09_callback.ipynb #190fd5f4
+# %% ../nbs/09_callback.ipynb #bb694009
 class KeepBest(TrackerCallback):
     "Leaves the model with the weights of its best epoch. An interrupted epoch does not count"
     order = 61
@@ -212,27 +211,30 @@ class KeepBest(TrackerCallback):
         super().before_fit()
         self.state = self.best_epoch = None
     def after_epoch(self):
-        if len(self.recorder.values)==0: return
+        if not self.recorder.values or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
         super().after_epoch()
         if self.new_best: self.state, self.best_epoch = deepcopy(self.learn.model.state_dict()), self.epoch
     def after_fit(self):
         super().after_fit()
-        if self.run and self.state is not None: self.learn.model.load_state_dict(self.state)
+        if self.state is not None: self.learn.model.load_state_dict(self.state)
         self.state = None
 
 class StopOnInterrupt(Callback):
     "Ctrl-C ends the fit after the present batch, as a cancelled fit; a second one stops at once"
     order = 70
     interrupted = False
-    def before_fit(self):
-        self.interrupted, self.old = False, None
-        if threading.current_thread() is threading.main_thread(): self.old = signal.signal(signal.SIGINT, self._note)
+    old = None
+    def before_train(self):                                # not before_fit: fastai calls that for `validate` and `get_preds` too
+        if self.old is None and threading.current_thread() is threading.main_thread():
+            self.interrupted, self.old = False, signal.signal(signal.SIGINT, self._note)
+    def __getstate__(self): return {**self.__dict__, 'old': None}
     def _note(self, *_):
         self.interrupted = True
-        signal.signal(signal.SIGINT, self.old)
+        signal.signal(signal.SIGINT, self.old or signal.default_int_handler)
         print('\ninterrupted: ending the present batch (again to stop at once)')
+    def before_fit(self): self.after_fit()                 # a fit that died of an error left the handler in
     def after_batch(self):
-        if self.interrupted: raise CancelFitException()
+        if self.interrupted and self.old is not None: raise CancelFitException()
     def after_fit(self):
         if self.old is not None: signal.signal(signal.SIGINT, self.old)
         self.old = None

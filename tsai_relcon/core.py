@@ -7,12 +7,13 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/core.html.md"""
 # %% auto #0
 __all__ = ['check_windows', 'is_flat', 'check_rate', 'Segments']
 
-# %% ../nbs/00_core.ipynb #1f104970
+# %% ../nbs/00_core.ipynb #bd0329c0
 from dataclasses import dataclass, fields
 from math import isfinite
 import numpy as np
+from pandas import isna
 
-# %% ../nbs/00_core.ipynb #f534feb9
+# %% ../nbs/00_core.ipynb #4506e30b
 def check_windows(X:np.ndarray,   # Wanted: (N, 3, L) floating point, in g
                   name:str='X'    # What the message calls it
                  )->np.ndarray:   # The same as float32
@@ -25,10 +26,11 @@ def check_windows(X:np.ndarray,   # Wanted: (N, 3, L) floating point, in g
         hint = f"the axes seem to come last: pass {name}.transpose(0,2,1)" if X.shape[2]==3 else "wanted the 3 axes of one accelerometer"
         raise ValueError(f"`{name}` has shape {X.shape}, so {X.shape[1]} channels; wanted (N, 3, L): {hint}")
     if not len(X) or X.shape[2]<2: raise ValueError(f"`{name}` has shape {X.shape}; wanted at least one segment of at least two samples")
+    X = X.astype(np.float32, copy=False)
     bad = ~np.isfinite(X).all((1,2))
     if bad.any(): raise ValueError(f"`{name}` holds NaN or infinity in {bad.sum()} of {len(X)} segments (the first: {bad.argmax()}); fill the gaps, or keep X[np.isfinite(X).all((1,2))]")
     _check_unit(X, name)
-    return X.astype(np.float32, copy=False)
+    return X
 
 def _check_unit(X, name):
     few = X[:: max(1, len(X)//1000)].astype(np.float64)
@@ -49,14 +51,14 @@ def check_rate(rate:float, name:str='rate')->float: # Hz
     if not ok: raise ValueError(f"`{name}` is {rate!r}; wanted samples a second: a finite number above 0")
     return float(rate)
 
-# %% ../nbs/00_core.ipynb #6012cdff
+# %% ../nbs/00_core.ipynb #31b65fb0
 def _column(values, n, name):
     "`values` as an array of n entries, none of them missing"
-    a = np.asarray(values)
+    a = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)
     if a.shape!=(n,): raise ValueError(f"`{name}` has shape {a.shape}; wanted one entry for each of the {n} segments: ({n},)")
-    missing = ~np.isfinite(a) if a.dtype.kind=='f' else np.array([v is None or v!=v for v in a]) if a.dtype.kind=='O' else np.zeros(n, bool)
+    missing = isna(a) | (np.isinf(a) if a.dtype.kind=='f' else False)          # before a NaN among text becomes the text 'nan'
     if missing.any(): raise ValueError(f"`{name}` lacks {missing.sum()} of its {n} entries (the first: {missing.argmax()}); keep the segments that have one, or fill it in")
-    return a
+    return np.array(a.tolist()) if a.dtype.kind=='O' else a
 
 @dataclass(eq=False, repr=False)
 class Segments:
@@ -72,7 +74,7 @@ class Segments:
         self.X, self.rate = check_windows(self.X), check_rate(self.rate)
         flat = is_flat(self.X)
         if flat.any(): raise ValueError(f"`X` is flat in {flat.sum()} of {len(flat)} segments (the first: {flat.argmax()}): a sensor that was off or stuck; keep X[~is_flat(X)] and the same rows of the rest")
-        dead = (self.X==self.X[:1,:,:1]).all((0,2))
+        dead = (self.X==self.X[:1,:,:1]).all((0,2)) if len(self.X)>1 else np.zeros(3, bool)
         if dead.any(): raise ValueError(f"`X` never changes on axis {dead.argmax()}: the sensor has a dead axis, or a column was read wrong")
         for f in fields(self):
             v = getattr(self, f.name)
@@ -87,11 +89,10 @@ class Segments:
     def __getitem__(self, rows): # Slice, mask or row numbers
         "Some of the segments, with all that belongs to them"
         if np.ndim(rows)==0 and not isinstance(rows, slice): rows = [rows]
-        rows = np.asarray(rows) if not isinstance(rows, slice) else rows
+        if not isinstance(rows, slice): rows = np.asarray(rows) if len(rows) else np.zeros(0, int)
+        if not len(np.arange(len(self))[rows]): raise ValueError("no segment is left: the selection is empty")
         kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        kept = {k: v if k=='rate' or v is None else v[rows] for k,v in kept.items()}
-        if not len(kept['X']): raise ValueError("no segment is left: the selection is empty")
-        return type(self)(**kept)
+        return type(self)(**{k: v if k=='rate' or v is None else v[rows] for k,v in kept.items()})
 
     @property
     def seconds(self)->float:

@@ -8,13 +8,14 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/data.html.md"""
 __all__ = ['ms2_to_g', 'counts_to_g', 'resample', 'windows', 'segment', 'subject_splits', 'neighbourhoods', 'grouped_index',
            'batch_index', 'SegmentDataset', 'SegmentDL', 'GroupDL', 'relcon_dls', 'segment_dls']
 
-# %% ../nbs/01_data.ipynb #5539b383
+# %% ../nbs/01_data.ipynb #17c767c4
 from fractions import Fraction
 import numpy as np
 import torch
 from torch import Tensor
 from fastcore.basics import merge
 from fastai.data.core import TfmdDL, DataLoaders
+from fastai.torch_core import default_device
 from scipy.signal import resample_poly
 from sklearn.model_selection import GroupShuffleSplit
 from tsai.data.core import TSTensor
@@ -54,7 +55,7 @@ def resample(a:np.ndarray,   # (T, 3) one recording
     if ratio!=1: a = resample_poly(a, ratio.numerator, ratio.denominator, axis=0, padtype='line')
     return a.astype(np.float32)
 
-# %% ../nbs/01_data.ipynb #42b8a7fe
+# %% ../nbs/01_data.ipynb #c290d1eb
 def _step(length, overlap): return max(1, round(length*(1-overlap)))
 
 def windows(a:np.ndarray,      # (T, ...) samples
@@ -63,6 +64,7 @@ def windows(a:np.ndarray,      # (T, ...) samples
            )->np.ndarray:      # (n, length, ...)
     "Windows of one recording, what is left at the end dropped. Raises ValueError if there is no whole window"
     if not (length==int(length) and length>=2): raise ValueError(f"`length` is {length}; wanted a whole number of samples, 2 or more")
+    length = int(length)
     if not 0<=overlap<1: raise ValueError(f"`overlap` is {overlap}; wanted a share of the window: 0 up to, not including, 1")
     if len(a)<length: raise ValueError(f"`a` has {len(a)} samples; a window of {length} does not fit: leave this recording out, or take shorter windows")
     starts = np.arange(0, len(a)-length+1, _step(length, overlap))
@@ -122,23 +124,28 @@ def subject_splits(subject:np.ndarray,  # (N,) who wore the sensor
     held_out = min(n-1, max(1, round(n*valid_pct)))
     return tuple(map(list, next(GroupShuffleSplit(1, test_size=held_out, random_state=seed).split(subject, groups=subject))))
 
-# %% ../nbs/01_data.ipynb #1ee185b7
+# %% ../nbs/01_data.ipynb #aef81082
 def neighbourhoods(subject:np.ndarray,   # (N,) who wore the sensor
                    time:np.ndarray,      # (N,) start of each segment in seconds, on its subject's clock
                    seconds:float=3600.   # Width of a neighbourhood: the paper's hour
                   )->np.ndarray:         # (N,) int64
     "Number of each segment's group: the same subject, the same stretch of time. Raises ValueError for a width of 0"
-    if not seconds>0: raise ValueError(f"`seconds` is {seconds}; wanted the width of a neighbourhood in time, above 0")
+    if not 0<seconds<np.inf: raise ValueError(f"`seconds` is {seconds}; wanted the width of a neighbourhood in time: a finite number above 0")
+    if np.shape(subject)!=np.shape(time): raise ValueError(f"`subject` has shape {np.shape(subject)} and `time` {np.shape(time)}; wanted one entry each a segment: (N,)")
+    if not np.isfinite(np.asarray(time, float)).all(): raise ValueError("`time` holds NaN or infinity; wanted the start of each segment in seconds")
     _, who = np.unique(subject, return_inverse=True)
     _, stretch = np.unique(np.floor(np.asarray(time)/seconds), return_inverse=True)
     return np.unique(np.stack([who, stretch], 1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
-# %% ../nbs/01_data.ipynb #6eb2b6de
+# %% ../nbs/01_data.ipynb #9f081038
 def grouped_index(n_groups:int,        # Rows U
                   n_within:int,        # Candidates W that an anchor brings, so that M = 1+W
                   anchors:str='one'    # 'one' anchor a row, or 'all'
                  )->tuple:             # Anchors (A,) and candidates (A, W+U-1), as rows of the batch of U*M
     "Who is an anchor and who is whose candidate in a batch of `n_groups` rows of 1 + `n_within` segments"
+    for name,v,least in [('n_groups',n_groups,1),('n_within',n_within,0)]:
+        if isinstance(v, float) or v<least: raise ValueError(f"`{name}` is {v}; wanted a whole number, {least} or more")
+    if n_groups+n_within<2: raise ValueError(f"`n_groups` is {n_groups} and `n_within` {n_within}: an anchor would have no candidates; take more of either")
     if anchors not in ('one','all'): raise ValueError(f"`anchors` is {anchors!r}; known are 'one' (the paper's: the first of each group) and 'all'")
     M = 1+n_within
     row, col = torch.meshgrid(torch.arange(n_groups), torch.arange(1 if anchors=='one' else M), indexing='ij')
@@ -153,7 +160,7 @@ def batch_index(n:int # Segments in the batch
     i = torch.arange(n)
     return i, (i[:,None] + torch.arange(1, n)) % n
 
-# %% ../nbs/01_data.ipynb #f459f9f9
+# %% ../nbs/01_data.ipynb #23fd4d2a
 class SegmentDataset:
     "Segments and the group of each, fetched a batch at a time"
     def __init__(self,
@@ -176,7 +183,7 @@ class SegmentDL(TfmdDL):
 class GroupDL(SegmentDL):
     "Batches of `n_groups` rows, each an anchor and `n_within` others of its group"
     def __init__(self, dataset, n_groups:int=64, n_within:int=20, anchors:str='one', redraw:int=1, shuffle:bool=False, num_workers:int=0, **kwargs):
-        if redraw<1: raise ValueError(f"`redraw` is {redraw}; wanted how many epochs the same batches serve, 1 or more")
+        if isinstance(redraw, float) or redraw<1: raise ValueError(f"`redraw` is {redraw}; wanted how many epochs the same batches serve, 1 or more")
         self.n_groups, self.n_within, self.anchors, self.redraw, self.epochs_drawn = n_groups, n_within, anchors, redraw, 0
         self.index = grouped_index(n_groups, n_within, anchors)
         groups = dataset.groups.numpy()
@@ -223,10 +230,10 @@ class GroupDL(SegmentDL):
         rows = [rng.permutation(m)[:len(m)//M*M].reshape(-1, M) for m in self.members.values()]
         return rng.permutation(np.concatenate(rows))
 
-# %% ../nbs/01_data.ipynb #19d5d730
+# %% ../nbs/01_data.ipynb #1257e055
 def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L) in g
                groups:np.ndarray=None,      # (N,) whole numbers or text: who is in whose neighbourhood; None: from subject and time
-               splits:tuple=None,           # Training and validation rows; None: `subject_splits`
+               splits:tuple=None,           # Training and validation rows; None: `subject_splits` by `subject`
                n_groups:int=64,             # Anchors of the paper's batch, each with its group
                n_within:int=20,             # Candidates that each brings from its own group
                anchors:str='one',           # 'one' anchor a group as in the paper, or 'all'
@@ -234,17 +241,20 @@ def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L
                neighbourhood:float=3600.,   # Seconds that a group spans, if `groups` is None
                small_groups:str='error',    # 'error', or 'drop' groups of fewer than 1+n_within segments
                rate:float=100.,             # Hz, if `segs` is an array
+               subject:np.ndarray=None,     # (N,) who wore the sensor, if `segs` is an array; None: each group counts as a person of its own
                batch_tfms=None,             # fastai or tsai batch transforms
                num_workers:int=0,
                device=None
               )->DataLoaders:
     "Grouped batches for RelCon. Raises ValueError for malformed input, subjects on both sides, and groups smaller than asked"
     if isinstance(segs, Segments): X, subject, rate = segs.X, segs.subject, segs.rate
-    else: X, subject, segs = check_windows(segs, 'segs'), None, None
+    else: X, segs, rate = check_windows(segs, 'segs'), None, check_rate(rate)
     groups = _group_numbers(X, segs, groups, neighbourhood)
     subject = groups if subject is None else subject
-    train, valid = splits if splits is not None else subject_splits(subject)
+    if np.shape(subject)!=(len(X),): raise ValueError(f"`subject` has shape {np.shape(subject)}; wanted one entry for each of the {len(X)} segments")
+    train, valid = subject_splits(subject) if splits is None else _check_splits(splits, len(X))
     shared = set(np.asarray(subject)[train]) & set(np.asarray(subject)[valid])
+    device = default_device() if device is None else device
     if shared: raise ValueError(f"`splits` put {len(shared)} subjects on both sides ({', '.join(map(str, sorted(shared)[:5]))}); split by subject, as `subject_splits` does")
     def loader(rows, split_idx, name):
         rows = _large_groups(groups, np.asarray(rows), 1+n_within, small_groups, name)
@@ -253,6 +263,16 @@ def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L
         if not len(dl): raise ValueError(f"`n_groups` is {n_groups}, `n_within` {n_within}: the {len(rows)} {name} segments do not fill one batch; take fewer of either")
         return dl
     return _describe(DataLoaders(loader(train, 0, 'training'), loader(valid, 1, 'validation'), device=device), X, rate)
+
+def _check_splits(splits, n):
+    "Two lists of row numbers"
+    try: train, valid = [np.asarray(list(rows)) for rows in splits]
+    except (TypeError, ValueError): raise ValueError("`splits`: wanted two lists of row numbers: (training rows, validation rows)") from None
+    for name,rows in dict(training=train, validation=valid).items():
+        if not len(rows) or rows.dtype.kind not in 'iu' or rows.ndim!=1: raise ValueError(f"`splits`: the {name} rows are {len(rows)} of {rows.dtype}; wanted row numbers, one or more (np.flatnonzero(mask) of a mask)")
+        if rows.min()<0 or rows.max()>=n: raise ValueError(f"`splits`: the {name} rows go from {rows.min()} to {rows.max()}; the data have rows 0 to {n-1}")
+        if len(np.unique(rows))<len(rows): raise ValueError(f"`splits`: {len(rows)-len(np.unique(rows))} {name} rows are named twice")
+    return train, valid
 
 def _group_numbers(X, segs, groups, neighbourhood):
     if groups is None:
@@ -282,5 +302,5 @@ def segment_dls(dls:DataLoaders, # Of `relcon_dls`
                 bs:int=64        # Segments a batch
                )->DataLoaders:
     "The same segments in plain shuffled batches, as the learnable distance trains on them"
-    train, valid = [SegmentDL(dl.dataset, bs=bs, shuffle=i==0, num_workers=dl.fake_l.num_workers, device=dl.device) for i,dl in enumerate(dls.loaders)]
+    train, valid = [SegmentDL(dl.dataset, bs=bs, shuffle=i==0, num_workers=dl.fake_l.num_workers, after_batch=dl.after_batch.fs, device=dl.device) for i,dl in enumerate(dls.loaders)]
     return _describe(DataLoaders(train, valid, device=dls.device), dls.train.dataset.X, dls.rate)

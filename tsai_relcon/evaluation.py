@@ -17,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from .core import check_windows, check_rate
 from .data import subject_splits
 
-# %% ../nbs/11_evaluation.ipynb #26dc740b
+# %% ../nbs/11_evaluation.ipynb #cbb6d10c
 def hand_features(X:np.ndarray, # (N, 3, L) in g
                   rate:float    # Hz
-                 )->np.ndarray: # (N, 75)
+                 )->np.ndarray: # (N, 71)
     "Simple features in time and frequency, of three axes and the magnitude. Raises ValueError for malformed segments"
     X, rate = check_windows(X).astype(np.float64), check_rate(rate)
     S = np.concatenate([X, np.linalg.norm(X, axis=1, keepdims=True)], 1)                     # (N, 4, L)
@@ -35,7 +35,7 @@ def hand_features(X:np.ndarray, # (N, 3, L) in g
     corr = [(centred[:,i]*centred[:,j]).mean(-1)/(sd[:,i]*sd[:,j]) for i,j in [(0,1),(0,2),(1,2)]]
     return np.concatenate([np.stack(moments+quantiles+diffs+[np.log(b+1e-6) for b in bands], -1).reshape(len(X), -1), np.stack(corr, 1)], 1)
 
-# %% ../nbs/11_evaluation.ipynb #01c5a241
+# %% ../nbs/11_evaluation.ipynb #c5078c03
 def linear_probe(Z:np.ndarray,          # (N, E) embeddings of the training people
                  labels:np.ndarray,     # (N,)
                  subject:np.ndarray,    # (N,)
@@ -44,6 +44,7 @@ def linear_probe(Z:np.ndarray,          # (N, E) embeddings of the training peop
                  seed:int=0
                 ):                      # A fitted scikit-learn pipeline: .predict(Z), .predict_proba(Z)
     "Standardisation and logistic regression, C chosen on held-out subjects by macro F1. Raises ValueError for lengths that differ"
+    Z, labels, subject = (np.asarray(o) for o in (Z, labels, subject))
     if not len(Z)==len(labels)==len(subject): raise ValueError(f"`Z`, `labels` and `subject` have {len(Z)}, {len(labels)} and {len(subject)} rows; wanted one each a segment")
     def fit(C, rows): return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500)).fit(Z[rows], labels[rows])
     train, valid = subject_splits(subject, valid_pct, seed)

@@ -8,7 +8,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 __all__ = ['plain_adam', 'motif_learner', 'relcon_learner', 'get_embeddings', 'save_weights', 'weights_info', 'load_encoder',
            'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
-# %% ../nbs/10_learner.ipynb #8b67d93d
+# %% ../nbs/10_learner.ipynb #b0eddeea
 import json, os, time
 from functools import partial
 from pathlib import Path
@@ -27,14 +27,14 @@ from fastprogress.fastprogress import progress_bar
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from tsai.data.core import TSTensor
-from .core import Segments, check_windows
+from .core import Segments, check_rate, check_windows
 from .data import GroupDL, segment_dls
 from .models import RelConResNet34
 from .losses import rank_correlation
 from .distance import MotifDistance
 from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_metrics, reconstruction_error
 
-# %% ../nbs/10_learner.ipynb #684b78d6
+# %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
 
 def _valid_segments(dls): return getattr(dls.valid.dataset, 'segs', None)
@@ -55,10 +55,21 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     if metrics is None:
         segs = _valid_segments(dls)
         metrics = [reconstruction_error] + ([] if segs is None else ranking_metrics(segs))
-    cbs = [MotifReconstruction(n_augment), KeepBest(monitor, np.less if 'loss' in monitor or 'error' in monitor else np.greater)] + listify(cbs)
+    cbs = [MotifReconstruction(n_augment), KeepBest(monitor)] + listify(cbs)
     return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
 
-# %% ../nbs/10_learner.ipynb #516eee5e
+# %% ../nbs/10_learner.ipynb #98406a3c
+def _fitting_distance(distance, dls):
+    "A distance for these data, from a file, a Learner, a network or a function"
+    rate = dls.rate if hasattr(dls, 'rate') else None
+    if isinstance(distance, (str,Path)): return load_distance(distance, rate)
+    if isinstance(distance, Learner): distance = distance.model
+    if isinstance(distance, MotifDistance):
+        if distance.config['c_in']!=dls.vars: raise ValueError(f"`distance` is for {distance.config['c_in']} channels; the data have {dls.vars}")
+        trained = getattr(distance, 'info', {}).get('rate')
+        if rate and trained and not np.isclose(rate, trained, rtol=1e-3): raise ValueError(f"`distance` was trained on {trained:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
+    return distance
+
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with the group of each segment as y
                    distance=None,             # `MotifDistance`, path of a saved one, function, or None: fit one first
@@ -79,11 +90,15 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with
         motif = motif_learner(dls)
         motif.fit(distance_epochs, distance_lr)
         distance = motif.model
-    elif isinstance(distance, (str,Path)): distance = load_distance(distance, **({'rate': dls.rate} if hasattr(dls, 'rate') else {}))
-    encoder = arch if isinstance(arch, nn.Module) else arch(dls.vars, None, **(arch_config or {}))
+    distance = _fitting_distance(distance, dls)
+    if isinstance(arch, nn.Module):
+        if arch_config: raise ValueError(f"`arch_config` is {arch_config}, but `arch` is a module already; configure it where it is made")
+        encoder = arch
+    elif callable(arch): encoder = arch(dls.vars, None, **(arch_config or {}))
+    else: raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, or a module")
     return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[RelCon(distance, tau, attention, motion_only)] + listify(cbs), **kwargs)
 
-# %% ../nbs/10_learner.ipynb #f7a60953
+# %% ../nbs/10_learner.ipynb #331cdeb1
 def _check_rate_of(segs, rate, name):
     if isinstance(segs, Segments) and rate is not None and not np.isclose(segs.rate, rate, rtol=1e-3):
         raise ValueError(f"`{name}` has {segs.rate:g} Hz, the encoder was trained on {rate:g} Hz: resample the recordings (`resample`, or `new_rate=` of `segment`)")
@@ -95,6 +110,8 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
                   )->np.ndarray:     # (N, E) float32
     "Embeddings of segments, in evaluation mode. Raises ValueError for malformed segments and for `Segments` of another rate"
     model = learn.model if isinstance(learn, Learner) else learn
+    if not isinstance(model, nn.Module) or isinstance(model, MotifDistance): raise ValueError(f"`learn` is a {type(model).__name__}; wanted a Learner, or an encoder such as `load_encoder` gives")
+    if bs<1: raise ValueError(f"`bs` is {bs}; wanted 1 or more segments at once")
     rate = getattr(learn.dls, 'rate', None) if isinstance(learn, Learner) else getattr(model, 'info', {}).get('rate')
     _check_rate_of(X, rate, 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
@@ -116,7 +133,7 @@ def _valid_tfms(learn):
     pipeline.split_idx = 1
     return lambda x: pipeline((TSTensor(x),))[0].as_subclass(Tensor)
 
-# %% ../nbs/10_learner.ipynb #cea75e23
+# %% ../nbs/10_learner.ipynb #61312688
 _format = 'tsai_relcon 1'
 
 def _kind(model):
@@ -126,11 +143,15 @@ def _kind(model):
         return 'encoder', dict(arch='RelConResNet34', c_in=model.c_in, nf=model.nf), {k:v for k,v in model.state_dict().items() if k.startswith('backbone.')}
     raise ValueError(f"`learn`: a {type(model).__name__} cannot be written as a portable file; wanted a `RelConResNet34`, a `MotifDistance`, or a Learner of one. For others there is learn.save(name, with_opt=False)")
 
+def _plain(o):
+    "numpy and torch numbers as Python's, anything else as text"
+    return o.item() if hasattr(o, 'item') else str(o)
+
 def _training_record(learn):
     "What fastai recorded of the fit"
     if not hasattr(learn, 'recorder') or not len(getattr(learn.recorder, 'values', [])): return {}
     names = list(learn.recorder.metric_names)[1:-1]
-    return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values])
+    return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
 
 def save_weights(learn,                 # Learner or model: a `RelConResNet34` or a `MotifDistance`
                  path,                  # File to write, such as 'encoder.safetensors'
@@ -143,13 +164,17 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
     path, is_learner = Path(path), isinstance(learn, Learner)
     if path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
     kind, config, state = _kind(learn.model if is_learner else learn)
-    if is_learner: rate, length = rate or getattr(learn.dls, 'rate', None), length or learn.dls.len
+    if is_learner:
+        changed = [type(f).__name__ for f in learn.dls.valid.after_batch.fs if f.split_idx!=0]
+        if changed: raise ValueError(f"`learn` changes its segments by {', '.join(changed)} before it encodes them, which a file of weights cannot hold; pretrain without, or save learn.model and do the same yourself")
+        if rate is not None and hasattr(learn.dls, 'rate') and not np.isclose(rate, learn.dls.rate): raise ValueError(f"`rate` is {rate}; the learner's data have {learn.dls.rate:g} Hz")
+        rate, length = getattr(learn.dls, 'rate', rate), learn.dls.len if length is None else length
     if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
-    info = dict(format=_format, kind=kind, config=config, rate=float(rate), length=length, unit='g', record={**(_training_record(learn) if is_learner else {}), **record})
+    info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', record={**(_training_record(learn) if is_learner else {}), **record})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial_file = path.with_name(path.name+f'.{os.getpid()}.partial')
     try:
-        save_file({k: v.detach().cpu().contiguous() for k,v in state.items()}, partial_file, metadata=dict(tsai_relcon=json.dumps(info)))
+        save_file({k: v.detach().cpu().contiguous() for k,v in state.items()}, partial_file, metadata=dict(tsai_relcon=json.dumps(info, default=_plain)))
         os.replace(partial_file, path)
     finally: partial_file.unlink(missing_ok=True)
     return path
@@ -194,9 +219,9 @@ def load_distance(path, rate:float=None)->MotifDistance:
     "The learnable distance of a file, in evaluation mode. Raises ValueError for a file that does not fit"
     return _load(path, 'distance', lambda config: MotifDistance(**config), rate)
 
-# %% ../nbs/10_learner.ipynb #e264f9a5
+# %% ../nbs/10_learner.ipynb #2d0854d8
 class SaveWeights(Callback):
-    "Keep a file of the weights up to date during the fit. Raises FileExistsError, before the fit, for a file that is there"
+    "Keep a file of the weights up to date during the fit. Raises FileExistsError for a file that is there"
     order = 65
     def __init__(self,
                  path,                  # File to write
@@ -205,14 +230,16 @@ class SaveWeights(Callback):
                  **record               # Passed on to `save_weights`
                 ):
         self.path, self.seconds, self.overwrite, self.record = Path(path), seconds, overwrite, record
-    def before_fit(self):
-        if self.path.exists() and not self.overwrite: raise FileExistsError(f"`path`: {self.path} is there already; give another name, or overwrite=True")
-        self.last = time.monotonic()
+        if self.path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
+    def before_fit(self):   self.trained = False           # fastai calls it for `validate`, `get_preds` and `lr_find` too
+    def before_train(self): self.last = time.monotonic()
     def after_batch(self):
+        self.trained = self.trained or self.training and not hasattr(self.learn, 'lr_finder')
         if self.training and time.monotonic()-self.last>self.seconds: self.write()
     def after_epoch(self): self.write()
     def after_fit(self):   self.write()
     def write(self):
+        if not self.trained: return
         save_weights(self.learn, self.path, overwrite=True, **self.record)
         self.last = time.monotonic()
 

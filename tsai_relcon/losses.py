@@ -26,14 +26,15 @@ def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anch
     negatives = sums.gather(1, place.where(new, 0).cummax(1)[0])   # all before the block of equals that p stands in
     return (torch.logaddexp(s, negatives) - s).sum(1).mean()
 
-# %% ../nbs/07_losses.ipynb #7ebfddf6
+# %% ../nbs/07_losses.ipynb #a562d475
 def cosine_similarities(z:Tensor,           # (B, E) embeddings of the batch
                         anchors:Tensor,     # (A,) rows of `z`
                         candidates:Tensor   # (A, K) rows of `z`
                        )->Tensor:           # (A, K)
     "Cosine of each anchor with each of its candidates"
-    z = F.normalize(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, dim=1)
-    return (z[anchors] @ z.T).gather(1, candidates)
+    with torch.autocast(z.device.type, enabled=False):      # in half precision close candidates would change places
+        z = F.normalize(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, dim=1)
+        return (z[anchors] @ z.T).gather(1, candidates)
 
 class RelConLoss:
     "The relative contrastive loss of a batch's embeddings: `loss(z, d, anchors, candidates)`"
@@ -42,7 +43,7 @@ class RelConLoss:
         self.tau = tau
     def __repr__(self): return f"RelConLoss(tau={self.tau})"
     def __call__(self, z:Tensor, d:Tensor, anchors:Tensor, candidates:Tensor)->Tensor:
-        return relative_loss(cosine_similarities(z, anchors, candidates), d, self.tau)
+        with torch.autocast(z.device.type, enabled=False): return relative_loss(cosine_similarities(z, anchors, candidates), d, self.tau)
 
 # %% ../nbs/07_losses.ipynb #d7e2c6bf
 def rank_correlation(z:Tensor,          # (B, E) embeddings of the batch
