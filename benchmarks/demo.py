@@ -69,14 +69,14 @@ def stage_2(dls, distance, encoder, args, out):
     plot_losses(learn.recorder.values, title='relative contrastive loss').figure.savefig(out/'relcon_loss.png', dpi=130)
     return learn
 
-def picture_of_a_ranking(distance, segs, out, seed):
-    "One walking anchor, 40 candidates of all people, ranked by the distance"
+def picture_of_a_ranking(rel_con, segs, out, seed):
+    "One walking anchor and 40 candidates of unseen people, ranked as the encoder was taught"
     rng = np.random.default_rng(seed)
     rows = np.r_[rng.choice(np.flatnonzero(segs.labels=='wlk')), rng.choice(len(segs), 40, replace=False)]
     x = torch.from_numpy(segs.X[rows])
-    candidates = torch.arange(1, 41)
-    with torch.no_grad(): rebuilt = distance.eval()(x[:1].expand(40,-1,-1), x[1:])
-    d = motif_distances(distance, x, torch.tensor([0]), candidates[None])[0]
+    d = rel_con.ranked(x, torch.tensor([0]), torch.arange(1, 41)[None])[0]
+    mean = x.mean(-1, keepdim=True) if rel_con.motion_only else torch.zeros(41, 3, 1)
+    with torch.no_grad(): rebuilt = rel_con.distance((x-mean)[:1].expand(40,-1,-1), (x-mean)[1:]) + mean[:1]
     names = [f'{activities[segs.labels[r]]}, subject {segs.subject[r]}' for r in rows]
     axs = plot_ranked(x[0].numpy(), x[1:].numpy(), d.numpy(), segs.rate, names[1:], f'anchor: {names[0]}', rebuilt.numpy())
     axs[0,0].figure.savefig(out/'ranked_candidates.png', dpi=130)
@@ -116,7 +116,7 @@ def run(seed, args, out):
     print(f'\nFrozen encoder, linear probe, {len(people[2])} unseen people:', flush=True)
     f1 = {name: probe_f1(name, Z, segs, train, test) for name,Z in
           [('RelCon (this encoder)', after), ('the same encoder, untrained', before), ('features by hand', hand_features(segs.X, segs.rate))]}
-    picture_of_a_ranking(motif.model, segs[np.array(test)], out, seed)
+    picture_of_a_ranking(learn.rel_con, segs[np.array(test)], out, seed)
     picture_of_embeddings(before, after, segs, np.array(test), out)
     plt.close('all')
     print(f'\n{time.time()-start:.0f} s in all. Pictures, weights: {out}/', flush=True)
