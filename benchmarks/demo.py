@@ -55,14 +55,14 @@ def probe_f1(name, Z, segs, train, test):
     return f1
 
 def stage_1(dls, args, out):
-    print(f'\nStage 1: the learnable distance learns to rebuild segments from disturbed copies of themselves', flush=True)
+    print('\nStage 1: the learnable distance learns to rebuild segments from disturbed copies of themselves', flush=True)
     learn = motif_learner(dls, bs=32, cbs=[StopOnInterrupt(), SaveWeights(out/'distance.safetensors', overwrite=True)])
     learn.fit_one_cycle(args.distance_epochs, args.distance_lr)
     plot_losses(learn.recorder.values, title='learnable distance: squared error of a batch').figure.savefig(out/'distance_loss.png', dpi=130)
     return learn
 
 def stage_2(dls, distance, encoder, args, out):
-    print(f'\nStage 2: the encoder learns to keep its ranking', flush=True)
+    print('\nStage 2: the encoder learns to keep its ranking', flush=True)
     learn = relcon_learner(dls, distance, arch=encoder, motion_only=not args.with_gravity, metrics=[rank_correlation]+ranking_metrics(dls.valid.dataset.segs),
                            cbs=[StopOnInterrupt(), SaveWeights(out/'encoder.safetensors', overwrite=True)])
     learn.fit_one_cycle(args.epochs, args.lr)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy.signal import periodogram
 from sklearn.model_selection import GroupKFold
-from tsai_relcon.core import Segments, check_windows, is_flat
+from tsai_relcon.core import Segments, is_flat
 from tsai_relcon.data import (batch_index, counts_to_g, grouped_index, ms2_to_g, neighbourhoods, relcon_dls, resample, segment, segment_dls,
                               subject_splits, windows)
 from tsai_relcon.datasets import motionsense

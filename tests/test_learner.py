@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
-from fastai.learner import Learner
 from safetensors.torch import save_file
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize

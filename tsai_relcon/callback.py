@@ -15,7 +15,6 @@ from hashlib import sha1
 from copy import copy, deepcopy
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.tracker import TrackerCallback
@@ -36,8 +35,9 @@ class PretextCallback(Callback):
     order, loss_func, active, old_metrics = 1, None, False, None    # before CastToTensor (9) and MixedPrecision (10)
 
     def before_fit(self):                          # fastai calls it for `validate` and `get_preds` too
-        if not self.active: self.old_loss = self.learn.loss_func
-        self.learn.loss_func, self.active = no_loss if self._predicting else self.loss_func, True
+        self.restore()                             # what broke off before may have left something
+        self.old_loss, self.active = self.learn.loss_func, True
+        self.learn.loss_func = no_loss if self._predicting else self.loss_func
         if self._predicting: self.old_metrics, self.learn.metrics = self.learn.metrics, []
     def after_fit(self): self.restore()            # called after a cancelled fit too
     def restore(self):
@@ -108,6 +108,7 @@ class RelCon(PretextCallback):
         if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave {getattr(d, 'shape', type(d).__name__)}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
         if not torch.isfinite(d).all(): raise ValueError(f"`distance` gave NaN or infinity for {int((~torch.isfinite(d)).sum())} of {d.numel()} pairs; those cannot be ranked")
         return d
+
     def before_fit(self):
         super().before_fit()
         self.known = {}

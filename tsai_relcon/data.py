@@ -12,7 +12,6 @@ __all__ = ['ms2_to_g', 'counts_to_g', 'resample', 'windows', 'segment', 'subject
 from fractions import Fraction
 import numpy as np
 import torch
-from torch import Tensor
 from fastcore.basics import merge
 from fastai.data.core import TfmdDL, DataLoaders
 from fastai.torch_core import default_device

@@ -9,7 +9,6 @@ __all__ = ['SameConv1d', 'PreActBlock', 'RelConResNet34']
 
 # %% ../nbs/06_models.ipynb #bb52783b
 from collections import OrderedDict
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
