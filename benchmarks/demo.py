@@ -109,7 +109,7 @@ def run(seed, args, out):
     distance_seconds = time.time()-start
     if motif.stop_on_interrupt.interrupted: sys.exit(f'\nStopped. The distance so far: {out}/distance.safetensors')
     learn = stage_2(dls, motif.model, encoder, args, out)
-    if learn.stop_on_interrupt.interrupted: print(f'\nStopped early; the encoder so far: {out}/encoder.safetensors', flush=True)
+    if learn.stop_on_interrupt.interrupted: print(f'\nStopped early; the encoder so far: {out}/encoder.safetensors. It is now judged as it is (Ctrl-C again to leave)', flush=True)
     relcon_seconds = time.time()-start-distance_seconds
     after = embed(learn, segs)
 
@@ -151,6 +151,7 @@ def write(results, args, folder):
     if len(results)>1:
         lines += [row('sd over seeds', [f'{v:.3f}' for v in scores.std(0, ddof=1)]), '',
                   f'Gain over the untrained encoder, same people: mean {gain.mean():+.3f}, sd {gain.std(ddof=1):.3f}, {(gain>0).sum()} of {len(gain)} seeds above 0.']
+    if any(r['interrupted'] for r in results): lines += ['', 'The last run was interrupted: its encoder is not fully trained.']
     lines += ['', 'Time: ' + '; '.join(f"seed {r['seed']}: distance {r['distance_seconds']} s, RelCon {r['relcon_seconds']} s, in all {r['seconds']} s" for r in results) + '.', '',
               'The last epoch of the distance and of the encoder, on the validation people (who are training people to the probe):', '']
     for kind in ('distance','relcon'): lines += [f"- {kind}, seed {r['seed']}: " + ', '.join(f'{k} {v:g}' for k,v in r[f'{kind}_epochs'][-1].items()) for r in results if r[f'{kind}_epochs']]

@@ -101,7 +101,7 @@ def test_segment_keeps_time_label_subject_and_recording():
     assert s.time[13]==0 and s.labels[13:].tolist()==['x']*4+[s.labels[17]]+['y']*4
     np.testing.assert_allclose(s.X[1], a[50:150].T, rtol=1e-6)
 
-@pytest.mark.parametrize('kw,says', [(dict(subject=['a']), '`subject` has 1 entries for 2'), (dict(labels=['x']), '`labels` has 1'), (dict(start=[0.]), '`start`'),
+@pytest.mark.parametrize('kw,says', [(dict(subject=['a']), '`subject` has 1 entries for 2'), (dict(labels=['x']), '`labels` has 1'), (dict(start=[0.]), '`start`'), (dict(labels='ab'), 'the text'), (dict(rate=0), '`rate` is 0'),
                                      (dict(labels=['x', ['y']*7]), 'recording 1: `labels` of a recording has 7'), (dict(length=500), 'recording 0: .*does not fit')])
 def test_segment_refuses_unequal_lists(kw, says):
     a = rng.normal([0,0,1], .1, (300,3))

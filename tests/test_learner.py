@@ -47,6 +47,11 @@ def test_tsai_dls_with_groups_as_y(few):
     assert np.isfinite(learn.recorder.values[-1]).all() and get_embeddings(learn, few.X[:5]).shape==(5,16)
     silently(motif_learner(dls), 1)
 
+def test_dls_without_validation_and_segments_are_refused_at_once(few):
+    for make in (motif_learner, relcon_learner):
+        with pytest.raises(ValueError, match='no validation batches'): make(get_ts_dls(few.X, neighbourhoods(few.subject, few.time), tfms=None, num_workers=0))
+        with pytest.raises(ValueError, match='Segments; wanted DataLoaders'): make(few)
+
 def test_an_encoder_of_ones_own(dls):
     class Tiny(nn.Module):
         def __init__(self): super().__init__(); self.conv = nn.Conv1d(3, 8, 5)
@@ -137,6 +142,10 @@ def test_loading_refuses_what_does_not_fit(learn, tmp_path):
     with pytest.raises(ValueError, match=r'backbone.stem.conv.weight: \(4, 3, 7\), wanted \(8, 3, 7\)'): load_encoder(rewritten(path, lambda info: {**info, 'config': {**info['config'], 'nf': 8}}))
     with pytest.raises(ValueError, match='backbone.stem.conv.bias: missing'): load_encoder(rewritten(path, tensors=lambda t: {k:v for k,v in t.items() if k!='backbone.stem.conv.bias'}))
     with pytest.raises(ValueError, match='extra: not known'): load_encoder(rewritten(path, tensors=lambda t: {**t, 'extra': torch.zeros(1)}))
+
+def test_damaged_values_are_refused(learn, tmp_path):
+    path = save_weights(learn, tmp_path/'e.safetensors')
+    with pytest.raises(ValueError, match='NaN or infinity in 1 tensors'): load_encoder(rewritten(path, tensors=lambda t: {**t, 'backbone.stem.conv.bias': torch.full((4,), float('nan'))}))
 
 def test_a_cut_or_foreign_file_is_refused(learn, tmp_path):
     path = save_weights(learn, tmp_path/'e.safetensors')

@@ -212,7 +212,7 @@ class KeepBest(TrackerCallback):
         super().before_fit()
         self.state = self.best_epoch = None
     def after_epoch(self):
-        if not self.recorder.values or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
+        if not self.recorder.values or None in self.recorder.values[-1] or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
         super().after_epoch()
         if self.new_best: self.state, self.best_epoch = deepcopy(self.learn.model.state_dict()), self.epoch
     def after_fit(self):

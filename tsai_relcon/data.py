@@ -85,14 +85,16 @@ def segment(recordings:list,     # Arrays (T, 3) in g
             labels:list=None     # For each recording one label, or an array of one label a sample, the commonest counts
            )->Segments:
     "Recordings cut into `Segments`. Raises ValueError for malformed recordings and lists of unequal length"
+    check_rate(rate)
     given = dict(subject=subject, start=start, labels=labels)
     for name,v in given.items():
+        if isinstance(v, str): raise ValueError(f"`{name}` is the text {v!r}; wanted a list with one entry a recording: [{v!r}]*len(recordings)")
         if v is not None and len(v)!=len(recordings): raise ValueError(f"`{name}` has {len(v)} entries for {len(recordings)} recordings; wanted one each")
     if not len(recordings): raise ValueError("`recordings` is empty; wanted a list of arrays (T, 3)")
     new_rate, parts, clock = check_rate(rate if new_rate is None else new_rate, 'new_rate'), [], {}
     for r,(a,who) in enumerate(zip(recordings, subject)):
         t0 = clock.get(who, 0.) if start is None else start[r]
-        clock[who] = t0 + len(a)/check_rate(rate)
+        clock[who] = t0 + len(a)/rate
         try:
             x = windows(resample(a, rate, new_rate), length, overlap)
             offsets = np.arange(len(x))*_step(length, overlap)/new_rate

@@ -37,6 +37,11 @@ from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_me
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
 
+def _check_dls(dls):
+    "Raises ValueError unless `dls` are DataLoaders with something to validate on"
+    if not isinstance(dls, DataLoaders): raise ValueError(f"`dls` is a {type(dls).__name__}; wanted DataLoaders: relcon_dls(segs), or tsai's get_ts_dls(X, groups, splits=..., tfms=None)")
+    if len(dls.loaders)<2 or not len(dls.valid): raise ValueError("`dls` has no validation batches; give it splits, such as splits=subject_splits(subject)")
+
 def _valid_segments(dls): return getattr(dls.valid.dataset, 'segs', None)
 
 @delegates(Learner.__init__, but=['model','loss_func','opt_func','metrics','cbs'])
@@ -51,6 +56,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
                   **kwargs
                  )->Learner:
     "A Learner that fits the learnable distance: `learn.fit(10, 1e-3)`; its best epoch is kept"
+    _check_dls(dls)
     if isinstance(dls.train, GroupDL): dls = segment_dls(dls, bs)
     if metrics is None:
         segs = _valid_segments(dls)
@@ -71,7 +77,7 @@ def _fitting_distance(distance, dls):
     return distance
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
-def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with the group of each segment as y
+def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, whose batches are then their own pools of candidates (y is not used)
                    distance=None,             # `MotifDistance`, path of a saved one, function, or None: fit one first
                    arch=RelConResNet34,       # Encoder: a class, called with (c_in, None), or a module (B, C, L) -> (B, E)
                    arch_config:dict=None,     # For the class, such as dict(nf=16)
@@ -85,6 +91,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`, or of tsai with
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
+    _check_dls(dls)
     if distance is None:
         print(f"No `distance` given: fitting one first, {distance_epochs} epochs")
         motif = motif_learner(dls)
@@ -203,6 +210,8 @@ def _load_state(model, state, name):
     got    = {k: tuple(v.shape) for k,v in state.items()}
     differ  = [f"{k}: missing, wanted {wanted[k]}" for k in wanted if k not in got] + [f"{k}: not known" for k in got if k not in wanted]
     differ += [f"{k}: {got[k]}, wanted {wanted[k]}" for k in wanted if k in got and got[k]!=wanted[k]]
+    broken = [k for k,v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    if broken: raise ValueError(f"{name} holds NaN or infinity in {len(broken)} tensors ({', '.join(broken[:3])}): the file is damaged, or its training diverged")
     if differ: raise ValueError(f"{name} does not fit a {type(model).__name__} in {len(differ)} tensors: {'; '.join(differ[:5])}{' ...' if len(differ)>5 else ''}")
     model.load_state_dict(state, strict=False)
 
