@@ -23,7 +23,7 @@ from tsai_relcon.all import *
 
 activities = dict(dws='downstairs', ups='upstairs', wlk='walking', jog='jogging', sit='sitting', std='standing')
 
-def arguments():
+def arguments(argv=None):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add('--out',    type=Path, default=Path('demo'), help='folder for pictures, weights and the record (default: demo)')
@@ -42,7 +42,7 @@ def arguments():
     add('--with-gravity',    action='store_true',      help="rank whole segments, as the paper does; default: with each segment's mean taken out")
     add('--threads',         type=int,   default=2)
     add('--jobs',            type=int,   default=1,    help='seeds at a time, each with its own threads (default: 1)')
-    return p.parse_args()
+    return p.parse_args(argv)
 
 def embed(encoder, segs): return get_embeddings(encoder, segs, progress=True)
 
@@ -89,6 +89,20 @@ def picture_of_embeddings(before, after, segs, rows, out):
     axs[0].get_legend().remove()
     fig.savefig(out/'embeddings.png', dpi=130)
 
+def pretrain(segs, train, encoder, seed, args, out):
+    "Both stages, on the training people alone: some of them validate"
+    start = time.time()
+    fit, valid = subject_splits(segs.subject[train], .2, seed)
+    splits = np.array(train)[fit], np.array(train)[valid]
+    dls = relcon_dls(segs, splits=splits, n_groups=args.groups, n_within=args.within, anchors=args.anchors, redraw=args.redraw)
+    print(' and '.join(f'{len(set(segs.subject[rows]))} people to {what} on' for rows,what in zip(splits, ('train','validate'))), flush=True)
+    motif = stage_1(dls, args, out)
+    distance_seconds = time.time()-start
+    if motif.stop_on_interrupt.interrupted: sys.exit(f'\nStopped. The distance so far: {out}/distance.safetensors')
+    learn = stage_2(dls, motif.model, encoder, args, out)
+    if learn.stop_on_interrupt.interrupted: print(f'\nStopped early; the encoder so far: {out}/encoder.safetensors. It is now judged as it is (Ctrl-C again to leave)', flush=True)
+    return motif, learn, distance_seconds
+
 def run(seed, args, out):
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
@@ -97,30 +111,22 @@ def run(seed, args, out):
     set_seed(seed)
     segs = motionsense()
     train, test = subject_splits(segs.subject, .2, seed)
-    fit, valid = subject_splits(segs.subject[train], .2, seed)      # validation people, out of the training people
-    splits = np.array(train)[fit], np.array(train)[valid]
-    dls = relcon_dls(segs, splits=splits, n_groups=args.groups, n_within=args.within, anchors=args.anchors, redraw=args.redraw)
-    people = [sorted(set(segs.subject[rows])) for rows in (*splits, test)]
-    print(f'\n=== seed {seed}: {segs}\n{len(people[0])} people to train on, {len(people[1])} to validate on, unseen: {", ".join(people[2])}', flush=True)
-
+    unseen = sorted(set(segs.subject[test]))
+    print(f'\n=== seed {seed}: {segs}\nUnseen: {", ".join(unseen)}', flush=True)
     encoder = RelConResNet34(nf=args.width)
     before = embed(encoder, segs)
-    motif = stage_1(dls, args, out)
-    distance_seconds = time.time()-start
-    if motif.stop_on_interrupt.interrupted: sys.exit(f'\nStopped. The distance so far: {out}/distance.safetensors')
-    learn = stage_2(dls, motif.model, encoder, args, out)
-    if learn.stop_on_interrupt.interrupted: print(f'\nStopped early; the encoder so far: {out}/encoder.safetensors. It is now judged as it is (Ctrl-C again to leave)', flush=True)
+    motif, learn, distance_seconds = pretrain(segs, train, encoder, seed, args, out)
     relcon_seconds = time.time()-start-distance_seconds
     after = embed(learn, segs)
 
-    print(f'\nFrozen encoder, linear probe, {len(people[2])} unseen people:', flush=True)
+    print(f'\nFrozen encoder, linear probe, {len(unseen)} unseen people:', flush=True)
     f1 = {name: probe_f1(name, Z, segs, train, test) for name,Z in
           [('RelCon (this encoder)', after), ('the same encoder, untrained', before), ('features by hand', hand_features(segs.X, segs.rate))]}
     picture_of_a_ranking(learn.rel_con, segs[np.array(test)], out, seed)
     picture_of_embeddings(before, after, segs, np.array(test), out)
     plt.close('all')
     print(f'\n{time.time()-start:.0f} s in all. Pictures, weights: {out}/', flush=True)
-    return dict(seed=seed, unseen=people[2], f1=f1, distance_seconds=round(distance_seconds), relcon_seconds=round(relcon_seconds), seconds=round(time.time()-start),
+    return dict(seed=seed, unseen=unseen, f1=f1, distance_seconds=round(distance_seconds), relcon_seconds=round(relcon_seconds), seconds=round(time.time()-start),
                 distance_epochs=table(motif), relcon_epochs=table(learn), interrupted=learn.stop_on_interrupt.interrupted)
 
 def table(learn):

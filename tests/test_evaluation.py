@@ -1,36 +1,314 @@
-"The probe is honest: nothing of the test people is fitted on, and what says nothing scores at chance"
+"Numbers to trust: people on one side of each split alone, nothing fitted on those of the test, chance for what says nothing, metrics equal to scikit-learn's and scipy's"
+import warnings
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.metrics import f1_score
-from tsai_relcon.data import subject_splits
-from tsai_relcon.evaluation import hand_features, linear_probe
+import torch
+from fastai.learner import Learner
+from hypothesis import given, settings, strategies as st
+from scipy import stats
+from sklearn import metrics as skm
+from tsai_relcon import evaluation as ev
+from tsai_relcon.core import Segments
+from tsai_relcon.data import relcon_dls, resample_segments, subject_folds, subject_splits
+from tsai_relcon.datasets import mobgap
+from tsai_relcon.evaluation import (classification_metrics, evaluate, evaluation_splits, hand_features, label_efficiency, linear_probe, matched,
+                                    pool_probabilities, regression_metrics)
+from tsai_relcon.learner import load_encoder, relcon_learner, save_weights
+from tsai_relcon.distance import MotifDistance
+from tsai_relcon.models import RelConResNet34
 
-def score(Z, labels, subject, **kw):
-    train, test = subject_splits(subject)
-    probe = linear_probe(Z[train], labels[train], subject[train], **kw)
-    return f1_score(labels[test], probe.predict(Z[test]), average='macro')
+one_C = dict(Cs=(1e-2,))
+by_hand = lambda X: hand_features(X, 50)
+protocols = ['linear','mlp','ridge','finetune','regression']
+quick = dict(linear=one_C, mlp=dict(epochs=2, hidden=8), ridge=dict(alphas=(1.,)), finetune=dict(epochs=1), regression=dict(alphas=(1.,)))
 
-def test_features_by_hand_know_activities(few):
-    assert score(hand_features(few.X, few.rate), few.labels, few.subject, Cs=(1e-2,))>.7
+@pytest.fixture(scope='module')
+def tiny(segs): return segs[::60]
 
-def test_noise_and_shuffled_labels_score_at_chance(few):
+@pytest.fixture(scope='module')
+def net():
+    torch.manual_seed(0)
+    return RelConResNet34(nf=2)
+
+# splits -------------------------------------------------------------------------------------------------------------------------
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=6, max_size=60), st.sampled_from([2,3,5,'loso']), st.floats(.05, .95), st.integers(0, 5))
+def test_fit_validation_and_test_people_are_disjoint_and_everyone_is_tested_once(subject, folds, valid_pct, seed):
+    subject = np.array(subject)
+    n = len(set(subject))
+    if n<3 or (folds!='loso' and folds>n-1) or (folds==2 and n<4): return
+    tested = []
+    for fit,valid,test in evaluation_splits(subject, folds, valid_pct, seed):
+        a, b, c = (set(subject[rows]) for rows in (fit,valid,test))
+        assert a and b and c and not a&b and not a&c and not b&c
+        assert sorted([*fit, *valid, *test])==list(range(len(subject)))
+        tested += sorted(test)
+    assert sorted(tested)==list(range(len(subject)))
+
+@pytest.mark.parametrize('protocol', protocols)
+@pytest.mark.parametrize('folds', [3,'loso'])
+def test_every_protocol_gets_disjoint_people(protocol, folds, tiny, net, monkeypatch):
+    few = tiny[np.isin(tiny.subject, ['01','02','03','04','05','06','07'])]
+    seen, real = [], ev._protocols[protocol]
+    def spy(features, y, fit, valid, *a, **kw):
+        seen.append((fit, valid))
+        return real(features, y, fit, valid, *a, **kw)
+    monkeypatch.setitem(ev._protocols, protocol, spy)
+    monkeypatch.setattr(ev, 'signature', lambda f: __import__('inspect').signature(real))
+    target = few.X.mean((1,2)) if protocol=='regression' else None
+    _, answers = evaluate(net, few, target, protocol, folds, predictions=True, **quick[protocol])
+    answers = answers[answers.level=='segment']
+    assert len(seen)==answers.fold.nunique() and sorted(answers.name)==list(range(len(few)))
+    for (fit,valid),(_,test) in zip(seen, answers.groupby('fold')):
+        people = [set(few.subject[fit]), set(few.subject[valid]), set(test.subject)]
+        assert all(people) and not people[0]&people[1] and not people[0]&people[2] and not people[1]&people[2]
+
+def test_nothing_is_fitted_on_test_people(tiny, monkeypatch):
+    "Scalers, transformers and models see rows of training people alone, and of people fitted on while something is chosen"
+    Z, fitted = hand_features(tiny.X, tiny.rate), []
+    of_row = {tuple(z): s for z,s in zip(Z, tiny.subject)}
+    class Spy(ev.StandardScaler):
+        def fit(self, X, *a, **k): fitted.append({of_row[tuple(r)] for r in X}); return super().fit(X, *a, **k)
+    monkeypatch.setattr(ev, 'StandardScaler', Spy)
+    for protocol in ('linear','mlp','ridge'):
+        fitted.clear()
+        evaluate(Z, tiny, protocol=protocol, folds=4, workout=np.arange(len(tiny)), **quick[protocol])
+        splits = evaluation_splits(tiny.subject, 4)
+        refits = 1 if protocol=='mlp' else 2
+        assert len(fitted)==4*refits
+        for i,(fit,valid,test) in enumerate(splits):
+            assert fitted[i*refits]==set(tiny.subject[fit])
+            if refits==2: assert fitted[i*2+1]==set(tiny.subject[fit])|set(tiny.subject[valid])
+
+def test_a_transformer_is_fitted_on_each_folds_training_people(tiny):
+    seen = []
+    class Mean:
+        def get_params(self, deep=True): return {}
+        def fit(self, X): seen.append(X); self.mean = X.mean(0); return self
+        def transform(self, X): return (X-self.mean).std(-1)
+    evaluate(Mean(), tiny, folds=3, workout=np.arange(len(tiny)), **one_C)
+    for i,(fit,valid,_) in enumerate(evaluation_splits(tiny.subject, 3)):
+        np.testing.assert_array_equal(seen[2*i], tiny.X[fit])
+        assert len(seen[2*i+1])==len(fit)+len(valid)
+
+def test_folds_that_share_people_or_leave_one_are_refused(tiny):
+    rows = np.arange(len(tiny))
+    with pytest.raises(ValueError, match='same people'): evaluate(by_hand, tiny, folds=[(rows[:-1:2], rows[1::2])])
+    three = tiny[np.isin(tiny.subject, ['01','02'])]
+    with pytest.raises(ValueError, match='one person to train on'): evaluate(by_hand, three, folds=2)
+    for folds in (1, 25, 2.5, 'five', True):
+        with pytest.raises(ValueError, match='folds'): evaluate(by_hand, tiny, folds=folds)
+    train, test = subject_splits(tiny.subject)
+    assert len(evaluate(by_hand, tiny, folds=[(train, test)], **one_C).loc['segment'])==3       # one fold, mean, sd
+
+def test_loso_tests_one_at_a_time(): assert [len(set(t)) for _,t in subject_folds(np.array(list('aabbc')), 'loso')]==[2,2,1]
+
+# chance -------------------------------------------------------------------------------------------------------------------------
+
+def chance_of(y, n=200):
+    "Macro F1 of answers drawn at random from the labels' own frequencies: mean and sd"
     rng = np.random.default_rng(0)
-    labels = few.labels.copy()
-    for s in np.unique(few.subject): labels[few.subject==s] = rng.permutation(labels[few.subject==s])
-    assert score(rng.normal(size=(len(few), 20)), few.labels, few.subject, Cs=(1e-2,))<.25
-    assert score(hand_features(few.X, few.rate), labels, few.subject, Cs=(1e-2,))<.25
+    scores = [skm.f1_score(y, rng.permutation(y), average='macro') for _ in range(n)]
+    return np.mean(scores), np.std(scores)
 
-def test_c_is_chosen_on_other_people_and_the_scaler_sees_training_people_only(few, monkeypatch):
-    from tsai_relcon import evaluation
-    fitted = []
-    class Spy(evaluation.StandardScaler):
-        def fit(self, X, *a, **k): fitted.append({tuple(r) for r in X}); return super().fit(X, *a, **k)
-    monkeypatch.setattr(evaluation, 'StandardScaler', Spy)
+@pytest.mark.parametrize('protocol', ['linear','mlp','ridge'])
+def test_noise_scores_at_chance(protocol, few):
+    Z = np.random.default_rng(0).normal(size=(len(few), 20))
+    table = evaluate(Z, few, protocol=protocol, **quick[protocol])
+    mean, sd = chance_of(few.labels[:len(few)//5])
+    assert table.loc[('segment','mean'),'macro_f1'] < mean+3*sd
+    assert abs(table.loc[('segment','mean'),'auc']-.5)<.05 and abs(table.loc[('segment','mean'),'kappa'])<.05
+    assert evaluate(by_hand, few, **one_C).loc[('segment','mean'),'macro_f1'] > mean+20*sd       # and what says something does not
+
+def test_labels_shuffled_within_people_score_at_chance(few):
+    rng, labels = np.random.default_rng(1), few.labels.copy()
+    for s in np.unique(few.subject): labels[few.subject==s] = rng.permutation(labels[few.subject==s])
+    table = evaluate(by_hand, few, labels, workout=np.arange(len(few)), **one_C)
+    mean, sd = chance_of(labels[:len(labels)//5])
+    assert table.loc[('segment','mean'),'macro_f1'] < mean+3*sd and abs(table.loc[('segment','mean'),'kappa'])<.05
+
+def test_noise_predicts_no_gait(few):
+    Z = np.random.default_rng(0).normal(size=(len(few), 20))
+    table = evaluate(Z, few, few.X.std(-1).mean(1), 'regression')
+    assert abs(table.loc[('segment','mean'),'r'])<.15
+
+# metrics ------------------------------------------------------------------------------------------------------------------------
+
+def test_classification_metrics_equal_sklearns():
+    rng, classes = np.random.default_rng(0), np.array(['a','b','c','d'])
+    y, p = rng.choice(classes, 300), rng.dirichlet(np.ones(4), 300)
+    m, predicted = classification_metrics(y, p, classes), classes[p.argmax(1)]
+    assert m['macro_f1']==pytest.approx(skm.f1_score(y, predicted, average='macro'))
+    assert m['kappa']==pytest.approx(skm.cohen_kappa_score(y, predicted)) and m['accuracy']==pytest.approx((y==predicted).mean())
+    assert m['auc']==pytest.approx(skm.roc_auc_score(y, p, multi_class='ovr', average='macro', labels=classes)) and m['absent']==''
+
+def test_an_absent_class_is_reported_and_the_auc_is_of_the_others():
+    p = np.array([[.7,.2,.1],[.2,.7,.1],[.1,.6,.3]])
+    m = classification_metrics(['a','b','b'], p, ['a','b','c'])
+    assert m['absent']=='c' and m['auc']==1 and m['macro_f1']==1
+    lone = classification_metrics(['a','a'], np.array([[.9,.1],[.8,.2]]), ['a','b'])
+    assert lone['absent']=='b' and np.isnan(lone['auc']) and lone['accuracy']==1
+    with pytest.raises(ValueError, match='lacks'): classification_metrics(['z'], np.ones((1,2)), ['a','b'])
+    with pytest.raises(ValueError, match='shape'): classification_metrics(['a'], np.ones((2,2)), ['a','b'])
+
+def test_regression_metrics_equal_scipys():
+    rng = np.random.default_rng(0)
+    y, y_hat = rng.normal(size=50), rng.normal(size=50)
+    m, e = regression_metrics(y, y_hat), y_hat-y
+    assert m['r']==pytest.approx(stats.pearsonr(y, y_hat).statistic)
+    assert [m['mse'], m['sd_squared_error'], m['mae'], m['sd_absolute_error']]==pytest.approx([(e**2).mean(), (e**2).std(), abs(e).mean(), abs(e).std()])
+    assert np.isnan(regression_metrics([1.,2.], [3.,3.])['r']) and np.isnan(regression_metrics([1.], [3.])['r'])
+    with pytest.raises(ValueError, match='shape'): regression_metrics([1.], [1.,2.])
+
+def test_the_table_holds_what_the_answers_give(tiny):
+    table, answers = evaluate(by_hand, tiny, predictions=True, **one_C)
+    assert list(table.loc['segment'].index)==[0,1,2,3,4,'mean','sd']
+    for level in ('segment','workout'):
+        for fold,a in answers[answers.level==level].groupby('fold'):
+            assert table.loc[(level,fold),'macro_f1']==pytest.approx(skm.f1_score(a.true, a.predicted, average='macro'))
+            assert table.loc[(level,fold),'n_test']==len(a)
+        folds = table.loc[level].macro_f1.iloc[:5].astype(float)
+        assert table.loc[(level,'mean'),'macro_f1']==pytest.approx(folds.mean()) and table.loc[(level,'sd'),'macro_f1']==pytest.approx(folds.std())
+
+# workouts -----------------------------------------------------------------------------------------------------------------------
+
+def test_pooling_by_hand():
+    p, w = np.array([[.6,.4],[.6,.4],[.1,.9],[.3,.7]]), np.array([7,7,7,2])
+    np.testing.assert_allclose(pool_probabilities(p, w), [[.3,.7],[1.3/3,1.7/3]])
+    np.testing.assert_allclose(pool_probabilities(p, w, 'vote'), [[0,1],[2/3,1/3]])
+    product = np.array([.6*.6*.1, .4*.4*.9])**(1/3)
+    np.testing.assert_allclose(pool_probabilities(p, w, 'geometric')[1], product/product.sum())
+    with pytest.raises(ValueError, match='pool'): pool_probabilities(p, w, 'best')
+
+def test_a_workout_is_the_pool_of_its_segments(tiny):
+    _, answers = evaluate(by_hand, tiny, predictions=True, **one_C)
+    segment, workout = (answers[answers.level==l] for l in ('segment','workout'))
+    p = [c for c in answers if c.startswith('p_')]
+    name = workout.name.iloc[3]
+    np.testing.assert_allclose(workout[workout.name==name][p].to_numpy()[0], segment[tiny.recording[segment.name.astype(int)]==name][p].mean())
+
+def test_workouts_without_one_answer(tiny):
+    mixed = np.array([f'{s}' for s in tiny.subject])
+    with pytest.raises(ValueError, match='several labels'): evaluate(by_hand, tiny, workout=mixed)
+    with pytest.raises(ValueError, match='2 subjects|subjects'): evaluate(by_hand, tiny, workout=np.zeros(len(tiny)))
+    whole = Segments(tiny.X, tiny.subject, tiny.time, 50, tiny.labels, mixed)
+    with pytest.warns(UserWarning, match='no workout level'): assert list(evaluate(by_hand, whole, **one_C).index.levels[0])==['segment']
+    lone = Segments(tiny.X, tiny.subject, tiny.time, 50, tiny.labels)
+    assert 'workout' not in evaluate(by_hand, lone, **one_C).index
+
+# what is evaluated --------------------------------------------------------------------------------------------------------------
+
+def test_every_shape_of_an_encoder_gives_the_same_table(tiny, net, tmp_path):
+    path = save_weights(net, tmp_path/'e.safetensors', rate=50, length=128)
+    with torch.no_grad(): Z = net.eval()(torch.from_numpy(tiny.X)).numpy()
+    dls = relcon_dls(tiny, n_groups=2, n_within=2, splits=subject_splits(tiny.subject))
+    learn = relcon_learner(dls, MotifDistance(), arch=net)
+    wanted = evaluate(Z, tiny, **one_C)
+    for encoder in (net, path, str(path), load_encoder(path), learn, lambda X: Z):
+        pd.testing.assert_frame_equal(evaluate(encoder, tiny, **one_C), wanted, rtol=1e-3)
+    both = evaluate(dict(file=path, hand=by_hand), tiny, **one_C)
+    assert both.index.names==['encoder','level','fold']
+    pd.testing.assert_frame_equal(both.loc['file'], wanted, rtol=1e-3)
+
+def test_any_fastai_learner_is_judged_by_its_backbone_not_its_answers(tiny):
+    from tsai.models.ResNet import ResNet
+    from tsai.models.ResNetPlus import ResNetPlus
+    from tsai.learner import ts_learner
+    from tsai.data.core import get_ts_dls, TSClassification
+    dls = get_ts_dls(tiny.X, tiny.labels, splits=subject_splits(tiny.subject), tfms=[None, TSClassification()])
+    with pytest.raises(ValueError, match='backbone'): evaluate(ts_learner(dls, ResNet), tiny)
+    learn = ts_learner(dls, ResNetPlus)
+    from tsai_relcon.learner import get_embeddings
+    assert get_embeddings(learn, tiny).shape==(len(tiny), learn.model.head_nf)
+    assert len(evaluate(learn, tiny, folds=3, **one_C).loc['segment'])==5
+    assert evaluate(learn, tiny, protocol='finetune', folds=2, epochs=1).loc[('segment','mean'),'accuracy']>0
+
+def test_another_rate_or_length_is_refused_unless_asked_for(tiny, net, tmp_path):
+    encoder = load_encoder(save_weights(net, tmp_path/'e.safetensors', rate=100, length=256))
+    with pytest.raises(ValueError, match='resample=True'): evaluate(encoder, tiny)
+    assert len(evaluate(encoder, tiny, resample=True, **one_C))
+    same_rate = load_encoder(save_weights(net, tmp_path/'f.safetensors', rate=50, length=64))
+    with pytest.raises(ValueError, match='any_length=True'): evaluate(same_rate, tiny)
+    assert len(evaluate(same_rate, tiny, any_length=True, **one_C))
+    twice = matched(tiny, 100, 256, resample=True)
+    assert twice.X.shape[2]==256 and twice.rate==100
+    with pytest.raises(ValueError, match='any_length'): matched(tiny, 100, 300, resample=True)
+    np.testing.assert_array_equal(matched(tiny, 50, 128).X, tiny.X)
+
+def test_segments_at_another_rate_keep_a_sine():
+    t, f = np.arange(128)/50, np.linspace(1, 4, 5)
+    X = np.stack([np.stack([np.sin(2*np.pi*i*t), np.cos(2*np.pi*i*t), np.ones(128)+.01*np.sin(t*i)]) for i in f]).astype(np.float32)
+    out = resample_segments(Segments(X, np.arange(5), np.arange(5), 50), 100)
+    t2 = np.arange(256)/100
+    assert out.X.shape==(5,3,256) and np.abs(out.X[:,0,30:-30]-np.stack([np.sin(2*np.pi*i*t2) for i in f])[:,30:-30]).max()<.02
+
+def test_bad_input_names_its_argument(tiny, net):
+    y = tiny.X.mean((1,2))
+    for says,kw in [('protocol', dict(protocol='svm')), ('pool', dict(pool='best')), ('n_labels', dict(n_labels=0)), ('target', dict(target=[1,2])), ('target', dict(target=y)),
+                    ('target', dict(protocol='regression')), ('target', dict(protocol='regression', target=np.where(y>y.mean(), np.nan, y))), ('target', dict(target=np.zeros(len(tiny), int))),
+                    ('alphas', dict(alphas=(1,))), ('encoder', dict(protocol='finetune')), ('workout', dict(workout=[1])), ('n_labels', dict(protocol='regression', target=y, n_labels=3)),
+                    ('valid_pct', dict(valid_pct=1.5))]:
+        with pytest.raises(ValueError, match=f'`{says}`'): evaluate(by_hand, tiny, **kw)
+    for bad in (np.zeros((3,2)), np.zeros(len(tiny)), np.full((len(tiny),2), np.nan), 'nowhere.safetensors', None, np.array(['a']*len(tiny))[:,None]):
+        with pytest.raises(ValueError): evaluate(bad, tiny)
+    with pytest.raises(ValueError, match='segs'): evaluate(by_hand, tiny.X)
+    unlabelled = Segments(tiny.X, tiny.subject, tiny.time, 50)
+    with pytest.raises(ValueError, match='no labels'): evaluate(by_hand, unlabelled)
+    with pytest.raises(ValueError, match='backbone'): evaluate(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(384, 4)), tiny, protocol='finetune')
+
+# protocols ----------------------------------------------------------------------------------------------------------------------
+
+def test_linear_probe_chooses_by_validation_people(few):
     Z = hand_features(few.X, few.rate)
-    linear_probe(Z, few.labels, few.subject, Cs=(1e-3,1e-2))
     fit, valid = subject_splits(few.subject, .25, 0)
-    held_out = {tuple(r) for r in Z[valid]}
-    assert len(fitted)==3 and not fitted[0]&held_out and not fitted[1]&held_out and len(fitted[2])>len(fitted[0])
+    def f1(C): return skm.f1_score(few.labels[valid], ev.make_pipeline(ev.StandardScaler(), ev.LogisticRegression(C=C, max_iter=500)).fit(Z[fit], few.labels[fit]).predict(Z[valid]), average='macro')
+    best = max((1e-4,1e-2), key=f1)
+    probe = linear_probe(Z, few.labels, few.subject, Cs=(1e-4,1e-2))
+    assert probe[-1].C==best and probe[0].n_samples_seen_==len(few)
+    with pytest.raises(ValueError, match='rows'): linear_probe(np.zeros((3,2)), np.zeros(2), np.zeros(3))
+
+def test_ridge_recovers_a_linear_target(few):
+    Z = hand_features(few.X, few.rate)
+    y = Z @ np.random.default_rng(0).normal(size=Z.shape[1])/Z.std(0).mean()
+    assert evaluate(Z, few, y, 'regression').loc[('segment','mean'),'r']>.99
+
+def test_gait_of_real_people_is_told_from_their_trunk():
+    gait, targets = mobgap()
+    table = evaluate(lambda X: hand_features(X, 100), gait, targets.speed_mps.to_numpy(), 'regression', folds='loso')
+    assert table.loc[('segment','mean'),'r']>.5 and 'workout' in table.index
+
+def test_fine_tuning_learns_and_leaves_the_encoder_as_it_was(few, net):
+    before = {k: v.clone() for k,v in net.state_dict().items()}
+    random_state = torch.get_rng_state()
+    three = few[np.isin(few.labels, ['jog','sit','std'])]
+    table = evaluate(RelConResNet34(nf=4), three, protocol='finetune', folds=[subject_splits(three.subject)], epochs=4)
+    evaluate(net, three[::20], protocol='finetune', folds=[subject_splits(three[::20].subject)], epochs=1)
+    assert table.loc[('segment','mean'),'macro_f1']>.55
+    assert all(torch.equal(v, before[k]) for k,v in net.state_dict().items())
+
+def test_fine_tuning_is_the_same_for_the_same_seed(tiny, net):
+    kw = dict(protocol='finetune', folds=2, epochs=1)
+    pd.testing.assert_frame_equal(evaluate(net, tiny, **kw), evaluate(net, tiny, **kw))
+
+def test_few_labels(few):
+    table = evaluate(by_hand, few, n_labels=2, **one_C)
+    assert (table.loc['segment'].n_train.dropna()==12).all()
+    curve = label_efficiency({'hand': by_hand}, few, (1,20), repeats=2, **one_C)
+    assert curve.index.names==['encoder','n_labels','repeat','level','fold']
+    mean = curve.xs(('segment','mean'), level=('level','fold')).macro_f1.astype(float).groupby('n_labels').mean()
+    assert mean[20]>mean[1]+.1
+    with pytest.raises(ValueError, match='n_labels'): label_efficiency(by_hand, few, ())
+
+def test_a_class_that_training_lacks_is_told(tiny):
+    labels = np.where((tiny.subject=='01') & (tiny.labels=='sit'), 'lie', tiny.labels)
+    table = evaluate(by_hand, tiny, labels, folds=[(np.flatnonzero(tiny.subject!='01'), np.flatnonzero(tiny.subject=='01'))], workout=np.arange(len(tiny)), **one_C)
+    assert table.loc[('segment',0),'untrained']=='lie' and 'sit' in table.loc[('segment',0),'absent']
+
+# features by hand ---------------------------------------------------------------------------------------------------------------
+
+def test_features_by_hand_know_activities(few): assert evaluate(by_hand, few, **one_C).loc[('segment','mean'),'macro_f1']>.7
 
 def test_features_by_hand_by_hand():
     t = np.arange(100)/50
@@ -41,6 +319,3 @@ def test_features_by_hand_by_hand():
     np.testing.assert_allclose(per_channel[0,1], np.sqrt(.5), atol=1e-2)                        # sd of a sine
     np.testing.assert_allclose(per_channel[:3,10], [5,2,3])                                     # dominant frequencies
     assert f.shape==(71,)
-
-def test_unequal_lengths():
-    with pytest.raises(ValueError, match='rows'): linear_probe(np.zeros((3,2)), np.zeros(2), np.zeros(3))

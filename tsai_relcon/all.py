@@ -2,6 +2,7 @@
 from fastai.callback.schedule import *
 from .core import *
 from .data import *
+from .files import *
 from .datasets import *
 from .augment import *
 from .layers import *

@@ -115,15 +115,17 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
                    bs:int=256,       # Segments at once
                    progress:bool=False # Show a bar?
                   )->np.ndarray:     # (N, E) float32
-    "Embeddings of segments, in evaluation mode. Raises ValueError for malformed segments and for `Segments` of another rate"
+    "Embeddings of segments, in evaluation mode: of tsai's architectures the backbone's mean over time. Raises ValueError for malformed segments and for `Segments` of another rate"
     model = learn.model if isinstance(learn, Learner) else learn
     if not isinstance(model, nn.Module) or isinstance(model, MotifDistance): raise ValueError(f"`learn` is a {type(model).__name__}; wanted a Learner, or an encoder such as `load_encoder` gives")
     if bs<1: raise ValueError(f"`bs` is {bs}; wanted 1 or more segments at once")
+    if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (hasattr(model, 'embed') or hasattr(model, 'backbone')):
+        raise ValueError(f"`learn` classifies with a {type(model).__name__}, which has no `backbone`: it gives answers, not embeddings; take an architecture with one (tsai's Plus models), or pass a function of X")
     rate = getattr(learn.dls, 'rate', None) if isinstance(learn, Learner) else getattr(model, 'info', {}).get('rate')
     _check_rate_of(X, rate, 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
     tfms = _valid_tfms(learn) if isinstance(learn, Learner) else None
-    embed, device, was_training = getattr(model, 'embed', model), next(model.parameters()).device, model.training
+    embed, device, was_training = _embed_of(model), next(model.parameters()).device, model.training
     model.eval()
     starts = range(0, len(X), bs)
     try:
@@ -132,6 +134,15 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
             z = [embed(x if tfms is None else tfms(x)).float().cpu().numpy() for x in batches]
     finally: model.train(was_training)
     return np.concatenate(z)
+
+def _embed_of(model):
+    "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
+    if hasattr(model, 'embed'): return model.embed
+    if not hasattr(model, 'backbone'): return model
+    def of_backbone(x):
+        z = model.backbone(x)
+        return z.mean(-1) if z.ndim==3 else z
+    return of_backbone
 
 def _valid_tfms(learn):
     "The batch transforms of validation, as a function of a tensor; None if there are none"

@@ -1,0 +1,97 @@
+"Commands as a user types them: what they write, and one clear line for bad input"
+import os, re, subprocess, sys
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import pytest
+import tsai_relcon.cli
+from tsai_relcon.cli import relcon_embed, relcon_evaluate, relcon_pretrain
+from tsai_relcon.learner import get_embeddings, load_distance, load_encoder, save_weights
+from tsai_relcon.models import RelConResNet34
+
+def run(*args):
+    return subprocess.run([str(Path(sys.executable).parent/args[0]), *map(str, args[1:])], capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS='1', MPLBACKEND='Agg'))
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory): return save_weights(RelConResNet34(nf=2), tmp_path_factory.mktemp('w')/'encoder.safetensors', rate=50, length=128)
+
+@pytest.fixture(scope='module')
+def csvs(tmp_path_factory, segs):
+    "A file a person: six people of MotionSense, 60 s of each of three activities, in m/s2"
+    folder = tmp_path_factory.mktemp('csv')
+    for who in np.unique(segs.subject)[:6]:
+        rows = np.concatenate([np.flatnonzero((segs.subject==who) & (segs.labels==l))[:24] for l in ('jog','sit','wlk')])
+        x = np.concatenate(segs.X[rows], 1).T*9.80665
+        pd.DataFrame(dict(time=np.arange(len(x))/50, x=x[:,0], y=x[:,1], z=x[:,2], label=np.repeat(segs.labels[rows], 128))).to_csv(folder/f'{who}.csv', index=False)
+    return folder
+
+@pytest.mark.parametrize('command', ['relcon-evaluate','relcon-embed','relcon-pretrain'])
+def test_help_says_what_each_argument_is(command):
+    out = run(command, '--help')
+    assert out.returncode==0 and 'DATA' in out.stdout.upper() and '--unit' in out.stdout and 'counts for 1 g' in out.stdout
+
+def test_evaluate_writes_a_report(weights, csvs, tmp_path):
+    out = run('relcon-evaluate', weights, csvs, '--unit', 'm/s2', '--subject', 'file', '--folds', '3', '--compare', '--out', tmp_path/'report')
+    assert out.returncode==0, out.stderr
+    assert {f.name for f in (tmp_path/'report').iterdir()}=={'table.csv','table.md','answers.csv','confusion.png','roc.png','embeddings.png'}
+    table = pd.read_csv(tmp_path/'report/table.csv', index_col=[0,1,2])
+    assert set(table.index.get_level_values('encoder'))=={'encoder','untrained','features by hand'} and set(table.index.get_level_values('level'))=={'segment','workout'}
+    mean = table.loc[('features by hand','segment','mean'),'macro_f1']
+    assert mean>.6 and f'{mean:.3g}' in (tmp_path/'report/table.md').read_text() and f'{mean:.3g}' in out.stdout
+    again = run('relcon-evaluate', weights, csvs, '--unit', 'm/s2', '--subject', 'file', '--out', tmp_path/'report')
+    assert again.returncode==2 and '--overwrite' in again.stderr and 'Traceback' not in again.stderr
+
+def test_gait_report(weights, tmp_path):
+    relcon_evaluate(str(weights), 'mobgap', out=str(tmp_path/'r'), protocol='regression', target='speed_mps', folds='loso')
+    assert (tmp_path/'r/predicted.png').exists() and 'r' in pd.read_csv(tmp_path/'r/table.csv').columns
+
+@pytest.mark.parametrize('says,args', [
+    ('there is no file', ['relcon-evaluate','nowhere.safetensors','motionsense']),
+    ('there is no file and no folder', ['relcon-evaluate','W','nowhere']),
+    ('--unit', ['relcon-evaluate','W','CSV']),
+    ("lacks the column 'subject'", ['relcon-evaluate','W','CSV','--unit','m/s2']),
+    ('median magnitude', ['relcon-evaluate','W','CSV','--unit','g','--subject','file']),
+    ('protocol', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--protocol','svm']),
+    ('folds', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','many']),
+    ('take --protocol regression', ['relcon-evaluate','W','mobgap']),
+    ('reader', ['relcon-embed','W','CSV','z.npz','--reader','excel']),
+    ('.npz or .csv', ['relcon-embed','W','mobgap','z.pkl']),
+    ('n_groups', ['relcon-pretrain','mobgap','OUT','--rate','50','--length','128','--groups','500']),
+    ('one person only|two or more', ['relcon-pretrain','ONE','OUT','--unit','m/s2','--subject','file']),
+    ('required', ['relcon-embed','W'])])
+def test_bad_input_is_one_line_and_exit_code_2(says, args, weights, csvs, tmp_path, monkeypatch, capsys):
+    "In this process, for each start of Python costs seconds; as processes: the tests around"
+    names = dict(W=weights, CSV=csvs, OUT=tmp_path/'out', ONE=csvs/'01.csv')
+    command, *args = [str(names.get(a, a)) for a in args]
+    monkeypatch.setattr(sys, 'argv', [command, *args])
+    monkeypatch.chdir(tmp_path)
+    from fastcore.script import anno_parser
+    function = getattr(tsai_relcon.cli, command.replace('-','_'))
+    with pytest.raises(SystemExit) as end: function(**{k: v for k,v in vars(anno_parser(function.__wrapped__).parse_args(args)).items() if k not in ('pdb','xtra')})
+    said = capsys.readouterr().err
+    assert end.value.code==2 and re.search(says, said) and 'Traceback' not in said
+    assert not (tmp_path/'out').exists()
+
+def test_a_file_that_is_no_weights(csvs, tmp_path):
+    out = run('relcon-embed', csvs/'01.csv', 'mobgap', tmp_path/'z.npz')
+    assert out.returncode==2 and 'safetensors' in out.stderr and len(out.stderr.strip().splitlines())==1
+
+def test_embed(weights, csvs, tmp_path, segs):
+    relcon_embed(str(weights), str(csvs), str(tmp_path/'z.npz'), unit='m/s2', subject='file')
+    with np.load(tmp_path/'z.npz', allow_pickle=False) as f: z = dict(f)
+    assert set(z)=={'Z','rate','length','subject','time','recording','label'} and len(z['Z'])==len(z['subject'])
+    first = segs[(segs.subject=='01') & (segs.labels=='jog')][:5]
+    np.testing.assert_allclose(z['Z'][:5], get_embeddings(load_encoder(weights), first), atol=1e-3)
+    relcon_embed(str(weights), 'mobgap', str(tmp_path/'z.csv'))
+    table = pd.read_csv(tmp_path/'z.csv')
+    assert {'subject','time','speed_mps','z0','z7'}<=set(table.columns)
+    with pytest.raises(FileExistsError): relcon_embed(str(weights), 'mobgap', str(tmp_path/'z.csv'))
+
+def test_pretrain_from_csv_to_weights(csvs, tmp_path):
+    out = run('relcon-pretrain', csvs, tmp_path/'w', '--unit', 'm/s2', '--subject', 'file', '--rate', '50', '--length', '128', '--width', '2', '--epochs', '1', '--distance-epochs', '1',
+              '--groups', '2', '--within', '3', '--motion-only')
+    assert out.returncode==0, out.stderr
+    assert {f.name for f in (tmp_path/'w').iterdir()}=={f'{n}{e}' for n in ('distance','encoder') for e in ('.safetensors','_losses.csv','_losses.png')}
+    assert load_encoder(tmp_path/'w/encoder.safetensors').info['rate']==50 and load_distance(tmp_path/'w/distance.safetensors')
+    assert np.isfinite(pd.read_csv(tmp_path/'w/encoder_losses.csv').train_loss).all()
+    with pytest.raises(FileExistsError): relcon_pretrain('mobgap', str(tmp_path/'w'))
