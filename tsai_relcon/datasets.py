@@ -254,7 +254,7 @@ def hapt(path,                # The publisher's archive, or the folder unpacked
         clock[who] = clock.get(who, 0.)+len(a)/50
     return _assemble(out, rate, length, overlap, 'HAPT')
 
-# %% ../nbs/03_datasets.ipynb #086b2388
+# %% ../nbs/03_datasets.ipynb #64777145
 _units = {'g': 1., 'mg': 1e-3, 'm/s2': 1/9.80665, 'm/s^2': 1/9.80665}
 _time_units = dict(s=1., ms=1e-3, us=1e-6, ns=1e-9)
 
@@ -276,7 +276,7 @@ def from_csv(path,                       # A CSV file, or a folder of them (thos
     scale, paths = _scale(unit), _csv_paths(path)
     if time_unit not in (*_time_units, 'date'): raise ValueError(f"`time_unit` is {time_unit!r}; known are 's', 'ms', 'us', 'ns' and 'date'")
     if len(axes)!=3: raise ValueError(f"`axes` is {axes!r}; wanted the names of three columns")
-    out, n_missing, origin = [], 0, None
+    out, n_missing = [], 0
     for f in paths:
         table = _csv_columns(f, dict(time=time, x=axes[0], y=axes[1], z=axes[2], subject=subject, label=label, recording=recording), sep)
         table['time'] = _csv_time(table['time'], time_unit, f)
@@ -284,14 +284,15 @@ def from_csv(path,                       # A CSV file, or a folder of them (thos
         for (who,_),d in table.groupby(['subject','recording'], sort=False):
             try:
                 t = d['time'].to_numpy()
-                origin = t[np.isfinite(t)].min() if origin is None else origin                       # dates: seconds since the first
                 native = native_rate(t)
                 rate = native if rate is None else rate
                 for start,a,rows in regular_stretches(t, d[['x','y','z']].to_numpy(np.float64)*scale, native, max_gap):
-                    out += [(who, start-origin+s.start/native, a[s], native, c) for c,s in _runs(d['label'].to_numpy()[rows])] if label is not None else [(who, start-origin, a, native, None)]
+                    out += [(who, start+s.start/native, a[s], native, c) for c,s in _runs(d['label'].to_numpy()[rows])] if label is not None else [(who, start, a, native, None)]
             except ValueError as e: raise ValueError(f"{f}, subject {who}: {e}") from None
     if n_missing: warnings.warn(f"{n_missing} rows of {path} lack an axis and count as missing")
     if label is not None: out = [o for o in out if o[4] is not None]
+    origin = min((o[1] for o in out), default=0.)                                          # dates: seconds since the first of all
+    out = [(who, start-origin, *rest) for who,start,*rest in out]
     rate, length = _window(rate, length, 2.56)
     return _assemble(out, rate, length, overlap, str(path))
 
