@@ -35,7 +35,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 from tsai.models.layers import GAP1d, create_fc_head
-from tsai.models.utils import ts_splitter
 from .core import Segments, check_rate, check_windows
 from .data import _check_splits, resample_segments, subject_folds, subject_splits
 from .callback import KeepBest
@@ -150,7 +149,7 @@ def _mlp(features, y, fit, valid, seed=0, refit=True, hidden=512, epochs=100, pa
         if since>=patience: break
     return Z, make_pipeline(scaler, kept), at
 
-# %% ../nbs/11_evaluation.ipynb #1e9c5ded
+# %% ../nbs/11_evaluation.ipynb #da635d53
 class _Finetuned:
     "What a fine-tuned learner looks like to the table: scikit-learn's `predict_proba` and `classes_`"
     def __init__(self, learn, classes): self.learn, self.classes_ = learn, classes
@@ -169,6 +168,7 @@ class _Classifier(nn.Sequential):
     def embed(self, x): return self(x)            # to `get_embeddings` its answers are the embedding
 
 def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-3, bs=16):
+    from tsai.models.utils import ts_splitter                                              # here, for it brings torchvision
     X = features(fit)
     classes, codes = np.unique(y[fit], return_inverse=True)
     known = valid[np.isin(y[valid], classes)]
