@@ -7,7 +7,7 @@
 DATA is a folder with hapt.npz, wharf.npz, sp_sw_har.npz and moving_reality.npz in the layout of `from_npz`; MotionSense and mobgap are bundled.
 A seed chooses the folds, the people who validate, the encoder's training, and the untrained encoder's weights.
 """
-import argparse, json, os, platform, sys, time, warnings
+import argparse, json, time, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
@@ -20,6 +20,7 @@ from fastai.torch_core import no_random
 from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from demo import machine
+from encoders import made_of
 
 rate, length = 50., 128                         # those of the encoder
 RELCON, UNTRAINED, BY_HAND, ROCKET = 'RelCon', 'untrained', 'features by hand', 'MiniRocket + ridge'
@@ -62,12 +63,14 @@ def tables(name, data, seed, encoders):
             table.insert(0, 'seed', seed); table.insert(0, 'method', method); table.insert(0, 'task', name if target is None else f'{name} {target}')
             out.append(table)
         print(f'{name}, seed {seed}: {method} ({time.time()-start:.0f} s so far)', flush=True)
-    return pd.concat(out)
+    return pd.concat(out), round(time.time()-start)
 
 def unseen_even_unlabelled(segs, seed, encoders, kw):
     "On MotionSense each fold has an encoder of its own, pretrained without the people of the fold"
     parts = []
     for k,fold in enumerate(subject_folds(segs.subject, kw['folds'], seed)):
+        met = set(made_of(encoders/f'seed{seed}_fold{k}')) & set(map(str, segs.subject[fold[1]]))
+        if met: raise ValueError(f'{encoders}/seed{seed}_fold{k} was pretrained on {sorted(met)}, who are tested here; make the encoders anew')
         table = evaluate(load_encoder(encoders/f'seed{seed}_fold{k}/encoder.safetensors', rate), segs, **{**kw, 'folds': [fold]})
         parts.append(table.rename(index={0: k}, level='fold'))
     return pd.concat(parts)
@@ -76,7 +79,7 @@ def unseen_even_unlabelled(segs, seed, encoders, kw):
 
 published = {
     'motionsense': 'The paper, frozen and linear, five subject-disjoint folds: RelCon .8035, SimCLR .8393 macro F1. Its encoder learned from 87,376 people\'s wrists at 100 Hz and saw MotionSense only then, in windows of 2 s; '
-                   'ours learned from some 19 people of MotionSense itself (never those of the fold), a sixteenth of the size, in windows of 2.56 s. The protocol is the same, the question another: theirs is transfer, ours is how far a few minutes at home go.',
+                   'ours learned from 15 or 16 people of MotionSense itself (never those of the fold), a sixteenth of the size, in windows of 2.56 s. The protocol is the same, the question another: theirs is transfer, ours is how far a few minutes at home go.',
     'hapt': 'Not among the paper\'s sets. The encoder has never seen a waist, nor these people: this is transfer.',
     'wharf': 'Not among the paper\'s sets. From a pocket to a wrist, at 32 Hz, clipped at 1.5 g.',
     'sp_sw_har': 'Not among the paper\'s sets. Phases last a second or two, less than a window: a window has its commonest phase, and no workout has one answer.',
@@ -90,11 +93,12 @@ def section(task, t):
     "Mean over seeds of the mean over folds; sd over folds, and over the seeds' means"
     columns = columns_of(task)
     lines = [f'## {titles[task]}', '', f"{t.fold.nunique()} folds, {t.subjects.str.split(', ').explode().nunique()} people, {t[t.level=='segment'].groupby(['method','seed']).n_test.sum().iloc[0]} segments.", '',
-             f"| | level | {' | '.join(columns.values())} |", f"|{' --- |'*(len(columns)+2)}"]
+             f"| | level | answers a fold | {' | '.join(columns.values())} |", f"|{' --- |'*(len(columns)+3)}"]
     for (method,level),m in t.groupby(['method','level'], sort=False):
         by_seed = m.groupby('seed')[list(columns)].mean()
+        n = m.groupby('seed').n_test.sum().iloc[0]/m.fold.nunique()
         cells = [f'{by_seed[c].mean():.3f} (folds {m.groupby("seed")[c].std().mean():.3f}, seeds {by_seed[c].std():.3f})' for c in columns]
-        lines.append(f"| {method} | {level} | {' | '.join(cells)} |")
+        lines.append(f"| {method} | {level} | {n:.0f} | {' | '.join(cells)} |")
     lines += ['', gain(task, t), '', published[task]]
     if 'absent' in t and (t.absent.fillna('')!='').any(): lines += ['', f"Some folds lack a class among their test people: {', '.join(sorted({c for v in t.absent.dropna() for c in v.split(', ') if c}))}."]
     return lines
@@ -111,10 +115,11 @@ def report(folder):
     about = json.loads((raw/'about.json').read_text())
     t = pd.concat([pd.read_csv(f, dtype=dict(subjects=str, absent=str)) for f in sorted(raw.glob('*.csv'))])
     lines = ['# Downstream: one frozen encoder, unlike tasks', '',
-             f"{about['date']}; `{about['command']}`; {about['machine']}; seeds {', '.join(map(str, sorted(t.seed.unique())))}; {about['seconds']} s. Written from the CSVs in `results/downstream/`.", '',
+             'Written by `python benchmarks/downstream.py --report-only` from the CSVs in `results/downstream/`. The runs:', '',
+             *[f"- {name}: {a['date']}; `{a['command']}`; seeds {', '.join(map(str, a['seeds']))}; {a['seconds']} s; {a['machine']}" for name,a in about.items()], '',
              'Each number is the mean over seeds of the mean over folds; in brackets the standard deviation over the folds of a seed (mean of the seeds) and that of the seeds\' means. Folds are by person; a quarter of each fold\'s training people choose C or alpha; '
              'scalers, probes and MiniRocket are fitted on training people alone. Linear probe (logistic regression) for encoders and features by hand, ridge for MiniRocket (2,520 features); ridge for all gait. 50 Hz, 2.56 s.', '',
-             '**RelCon** is the encoder of `make demo` of the same seed (width 16, eight epochs, some 19 people of MotionSense). On MotionSense itself each fold has one of its own, by the same recipe, that has not seen the people of the fold even without labels.', '']
+             '**RelCon** is the encoder of `make demo` of the same seed (width 16, eight epochs; 15 people of MotionSense train it, 4 validate it; one thread). On MotionSense itself each fold has one of its own, by the same recipe, that has not seen the people of the fold even without labels.', '']
     for task in [k for k in titles if k in set(t.task)]: lines += [*section(task, t[t.task==task]), '']
     (folder/'downstream.md').write_text('\n'.join(lines))
     print(f"{folder/'downstream.md'}")
@@ -133,11 +138,15 @@ def main():
     raw.mkdir(parents=True, exist_ok=True)
     if not args.report_only:
         if args.data is None: p.error('DATA is missing: the folder of npz files')
-        start, jobs = time.time(), [(name, seed) for name in args.tasks for seed in args.seeds]
+        jobs = [(name, seed) for name in args.tasks for seed in args.seeds]
         done = Parallel(args.jobs, batch_size=1)(delayed(tables)(name, args.data, seed, args.encoders) for name,seed in jobs)
-        for name in args.tasks: pd.concat([t for (n,_),t in zip(jobs, done) if n==name]).to_csv(raw/f'{name}.csv', index=False, float_format='%.6g')
-        command = f"python benchmarks/downstream.py DATA --seeds {' '.join(map(str, args.seeds))} --tasks {' '.join(args.tasks)} --jobs {args.jobs}"
-        (raw/'about.json').write_text(json.dumps(dict(date=str(date.today()), command=command, machine=machine(), seconds=round(time.time()-start)), indent=1)+'\n')
+        about = json.loads((raw/'about.json').read_text()) if (raw/'about.json').exists() else {}
+        for name in args.tasks:
+            of_task = [d for (n,_),d in zip(jobs, done) if n==name]
+            pd.concat([t for t,_ in of_task]).to_csv(raw/f'{name}.csv', index=False, float_format='%.6g')
+            about[name] = dict(date=str(date.today()), command=f"python benchmarks/downstream.py DATA --tasks {name} --seeds {' '.join(map(str, args.seeds))} --encoders ENCODERS",
+                               seeds=args.seeds, seconds=sum(s for _,s in of_task), machine=machine())
+        (raw/'about.json').write_text(json.dumps(about, indent=1)+'\n')
     report(args.record)
 
 if __name__=='__main__': main()

@@ -3,9 +3,9 @@
     python benchmarks/encoders.py --out downstream/encoders --seeds 0 1 2 --jobs 2
 
 For each seed: the encoder of `make demo`, and one more for each of the five MotionSense folds, which has not seen the people of that fold
-even without their labels. An encoder that is there already is left as it is.
+even without their labels. Beside each stands people.json: whose recordings it learned from. One that is there already, of the same people, is left as it is.
 """
-import argparse
+import argparse, json
 from pathlib import Path
 import matplotlib
 matplotlib.use('Agg')
@@ -21,16 +21,21 @@ def wanted(segs, seeds, n_folds):
     return demos + [(f'seed{s}_fold{k}', s, train) for s in seeds for k,(train,_) in enumerate(subject_folds(segs.subject, n_folds, s))]
 
 def make(name, seed, train, out, threads):
-    folder = out/name
-    if (folder/'done').exists(): return print(f'{name}: there already', flush=True)
+    folder, segs = out/name, motionsense()
+    people = sorted(set(map(str, segs.subject[train])))
+    if people==made_of(folder): return print(f'{name}: there already', flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
     set_seed(seed)
-    args, segs = demo.arguments([]), motionsense()
+    args = demo.arguments([])
     demo.pretrain(segs, train, RelConResNet34(nf=args.width), seed, args, folder)
     demo.plt.close('all')
-    (folder/'done').touch()
+    (folder/'people.json').write_text(json.dumps(people))
     print(f'{name}: done', flush=True)
+
+def made_of(folder):
+    "Whose recordings an encoder learned from, or None"
+    return json.loads((folder/'people.json').read_text()) if (folder/'people.json').exists() else None
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -58,10 +58,15 @@ def test_gait_report(weights, tmp_path):
     ('.npz or .csv', ['relcon-embed','W','mobgap','z.pkl']),
     ('n_groups', ['relcon-pretrain','mobgap','OUT','--rate','50','--length','128','--groups','500']),
     ('one person only|two or more', ['relcon-pretrain','ONE','OUT','--unit','m/s2','--subject','file']),
+    ('`width`', ['relcon-pretrain','mobgap','OUT','--width','0']), ('`epochs`', ['relcon-pretrain','mobgap','OUT','--epochs','0']), ('`lr`', ['relcon-pretrain','mobgap','OUT','--lr','nan']),
+    ('subject', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','none']), ('`axes`', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--axes','x,y']),
+    ('none of these people', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','unseen']), ('no whole npz', ['relcon-embed','W','NPZ','z.npz']),
+    ('`overlap`', ['relcon-embed','W','mobgap','z.npz','--overlap','half']), ('is a file', ['relcon-evaluate','W','mobgap','--out','FILE']),
     ('required', ['relcon-embed','W'])])
 def test_bad_input_is_one_line_and_exit_code_2(says, args, weights, csvs, tmp_path, monkeypatch, capsys):
     "In this process, for each start of Python costs seconds; as processes: the tests around"
-    names = dict(W=weights, CSV=csvs, OUT=tmp_path/'out', ONE=csvs/'01.csv')
+    (tmp_path/'cut.npz').write_bytes(b'PK\x03\x04aaaa')
+    names = dict(NPZ=tmp_path/'cut.npz', FILE=tmp_path/'cut.npz', W=weights, CSV=csvs, OUT=tmp_path/'out', ONE=csvs/'01.csv')
     command, *args = [str(names.get(a, a)) for a in args]
     monkeypatch.setattr(sys, 'argv', [command, *args])
     monkeypatch.chdir(tmp_path)
@@ -70,7 +75,7 @@ def test_bad_input_is_one_line_and_exit_code_2(says, args, weights, csvs, tmp_pa
     with pytest.raises(SystemExit) as end: function(**{k: v for k,v in vars(anno_parser(function.__wrapped__).parse_args(args)).items() if k not in ('pdb','xtra')})
     said = capsys.readouterr().err
     assert end.value.code==2 and re.search(says, said) and 'Traceback' not in said
-    assert not (tmp_path/'out').exists()
+    assert not (tmp_path/'out').exists() or not any((tmp_path/'out').iterdir())                   # nothing that stands in the way of a second try
 
 def test_a_file_that_is_no_weights(csvs, tmp_path):
     out = run('relcon-embed', csvs/'01.csv', 'mobgap', tmp_path/'z.npz')
@@ -87,11 +92,18 @@ def test_embed(weights, csvs, tmp_path, segs):
     assert {'subject','time','speed_mps','z0','z7'}<=set(table.columns)
     with pytest.raises(FileExistsError): relcon_embed(str(weights), 'mobgap', str(tmp_path/'z.csv'))
 
-def test_pretrain_from_csv_to_weights(csvs, tmp_path):
+def test_pretrain_from_csv_to_weights(csvs, tmp_path, monkeypatch):
     out = run('relcon-pretrain', csvs, tmp_path/'w', '--unit', 'm/s2', '--subject', 'file', '--rate', '50', '--length', '128', '--width', '2', '--epochs', '1', '--distance-epochs', '1',
-              '--groups', '2', '--within', '3', '--motion-only')
+              '--groups', '2', '--within', '3', '--motion-only', '--leave-out', '.34')
     assert out.returncode==0, out.stderr
     assert {f.name for f in (tmp_path/'w').iterdir()}=={f'{n}{e}' for n in ('distance','encoder') for e in ('.safetensors','_losses.csv','_losses.png')}
     assert load_encoder(tmp_path/'w/encoder.safetensors').info['rate']==50 and load_distance(tmp_path/'w/distance.safetensors')
+    left_out = re.search('left out: (.*)', out.stdout)[1].split(', ')
+    monkeypatch.chdir(tmp_path)
+    kw = dict(unit='m/s2', subject='file')
+    relcon_evaluate('w/encoder.safetensors', str(csvs), out='unseen', folds='unseen', **kw)
+    assert pd.read_csv('unseen/table.csv').subjects[0].split(', ')==left_out and 'pretrained' not in Path('unseen/table.md').read_text()
+    with pytest.warns(UserWarning, match='pretrained on some'): relcon_evaluate('w/encoder.safetensors', str(csvs), out='all', folds='3', **kw)
+    assert 'was pretrained on people who are tested' in Path('all/table.md').read_text()
     assert np.isfinite(pd.read_csv(tmp_path/'w/encoder_losses.csv').train_loss).all()
     with pytest.raises(FileExistsError): relcon_pretrain('mobgap', str(tmp_path/'w'))

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from tsai_relcon import datasets as ds
-from tsai_relcon.core import Segments
-from tsai_relcon.datasets import from_csv, from_npz, gait_from_npz, hapt, hhar, mobgap, motionsense, opportunity, pamap2, regular_stretches
+from tsai_relcon.datasets import hapt, hhar, mobgap, motionsense, opportunity, pamap2
+from tsai_relcon.recordings import from_csv, from_npz, gait_from_npz, native_rate, regular_stretches
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
@@ -56,12 +56,32 @@ def test_regular_stretches_against_a_plain_loop(walk):
 
 def test_time_that_repeats_or_runs_backwards():
     t, a = np.array([0,.02,.02,.04]), np.arange(12.).reshape(4,3)
-    (_,x,_), = regular_stretches(t, a, 50)
-    np.testing.assert_allclose(x[1], a[1])
+    with pytest.raises(ValueError, match='repeats itself in 1 of 4'): regular_stretches(t, a, 50)     # a quarter: two sensors, or a coarse clock
+    t, a = np.r_[np.arange(20), 19, np.arange(20, 40)]/50, np.arange(123.).reshape(41,3)
+    with pytest.warns(UserWarning, match='1 of 41 rows repeat'): (_,x,_), = regular_stretches(t, a, 50)
+    np.testing.assert_allclose(x[19], a[19])
+    with pytest.raises(ValueError, match='is its unit right'): regular_stretches(np.arange(5.), a[:5])
+    for bad in (0, -1, np.nan, None, 'x'):
+        with pytest.raises(ValueError, match='max_gap'): regular_stretches(t, a, 50, bad)
+    t, a = np.array([0,.02,.02,.04]), np.arange(12.).reshape(4,3)
     with pytest.raises(ValueError, match='backwards at row 2'): regular_stretches([0,.02,.01], a[:3], 50)
     with pytest.raises(ValueError, match='shape'): regular_stretches([0,1], a)
     assert regular_stretches([0,1], np.full((2,3), np.nan))==[]
-    with pytest.raises(ValueError, match='advance'): ds.native_rate(np.zeros(3))
+    with pytest.raises(ValueError, match='advance'): native_rate(np.zeros(3))
+
+@pytest.mark.parametrize('rate', [20, 31.25, 32, 50, 51.2, 62.5, 100, 102.4])
+def test_the_rate_is_told_from_rounded_jittered_and_lost_stamps(rate):
+    rng = np.random.default_rng(0)
+    t = np.arange(5000)/rate
+    assert native_rate(t)==pytest.approx(rate, rel=1e-9)
+    assert native_rate(np.round(t, 3))==pytest.approx(rate, rel=2e-3)
+    assert native_rate((t+rng.uniform(-.2,.2,5000)/rate)[rng.random(5000)>.05])==pytest.approx(rate, rel=2e-3)
+
+def test_a_regular_recording_is_not_smeared():
+    t = np.arange(1024)/51.2
+    a = np.sin(2*np.pi*20*t)[:,None]*[1,1,1]
+    (_,x,_), = regular_stretches(t, a)
+    np.testing.assert_allclose(x, a, atol=1e-6)
 
 # PAMAP2 ---------------------------------------------------------------------------------------------------------------------------
 
@@ -105,8 +125,14 @@ def test_pamap2_malformed(pamap2_folder, tmp_path):
     with pytest.raises(ValueError, match='subject102.dat.*no number'): pamap2(pamap2_folder)
     f.write_text('')
     with pytest.raises(ValueError, match='0 columns'): pamap2(pamap2_folder)
+    f.write_text(good.rstrip()[:-200])
+    with pytest.raises(ValueError, match='columns in its last row; wanted 54'): pamap2(pamap2_folder)      # cut off
     f.write_text(good)
-    for says,kw in [('place', dict(place='hip')), ('labels', dict(labels=['flying'])), ('rate', dict(rate=0)), ('length', dict(length=10_000)), ('path', dict(labels=['rope jumping']))]:
+    put(pamap2_folder, 'copy/Protocol/subject101.dat', good)
+    with pytest.raises(ValueError, match='same file twice'): pamap2(pamap2_folder)
+    (pamap2_folder/'copy/Protocol/subject101.dat').unlink()
+    f.write_text(good)
+    for says,kw in [('place', dict(place='hip')), ('labels', dict(labels=['flying'])), ('rate', dict(rate=0)), ('length', dict(length=10_000)), ('length', dict(length=10.5)), ('clip', dict(clip=-1)), ('max_gap', dict(max_gap=float('nan'))), ('labels', dict(labels='walking')), ('path', dict(labels=['rope jumping']))]:
         with pytest.raises(ValueError, match=f'`{says}`'): pamap2(pamap2_folder, **kw)
     with pytest.raises(ValueError, match='Protocol/subject101.dat'): pamap2(tmp_path/'set/PAMAP2_Dataset/Optional')
     half = archive(pamap2_folder, tmp_path/'x.zip').read_bytes()
@@ -139,8 +165,14 @@ def test_opportunity(tmp_path, walk):
     assert np.abs(segs.X[0,0,50:-50]-np.sin(2*np.pi*2*t)[50:-50]).max()<.03
     of_1 = np.sort(segs.time[segs.subject=='S1'])
     assert (np.diff(of_1)>8.9).all()                                                 # a person's files do not overlap in time
+    assert np.abs(opportunity(tmp_path, length=900, overlap=0, clip=1.).X).max()<=1             # clipped after the filter, which rings
+    for sensor,first in [('LLA',89),('LWR',31)]:
+        d = opportunity_rows(a, 1); d[:,63:66], d[:,first:first+3] = 0, a*1000
+        put(tmp_path, f'{sensor}/S1-ADL1.dat', lines(d))
+        assert np.abs(opportunity(tmp_path/sensor, sensor=sensor, length=900).X[0,0,50:-50]-np.sin(2*np.pi*2*t)[50:-50]).max()<.03
+        (tmp_path/f'{sensor}/S1-ADL1.dat').unlink()
     with pytest.raises(ValueError, match='sensor'): opportunity(tmp_path, sensor='HEAD')
-    with pytest.raises(ValueError, match='no stretch'): opportunity(tmp_path, sensor='RWR')          # nothing but NaN there
+    with pytest.raises(ValueError, match='nothing to cut'): opportunity(tmp_path, sensor='RWR')          # nothing but NaN there
     put(tmp_path, 'OpportunityUCIDataset/dataset/S2-ADL1.dat', lines(opportunity_rows(a, 1)[:,:249]))
     with pytest.raises(ValueError, match='249 columns; wanted 250'): opportunity(tmp_path)
 
@@ -162,9 +194,15 @@ def test_hhar(tmp_path, walk):
     segs = hhar(tmp_path/'hhar.zip')
     assert segs.X.shape[1:]==(3,200) and segs.rate==100 and set(segs.labels)=={'walk','sit','stairsup','bike'} and set(segs.subject)=={'a','b'}
     first = segs[(segs.subject=='a') & (segs.labels=='walk')]
-    np.testing.assert_allclose(np.abs(np.linalg.norm(first.X, axis=1)).mean(), np.linalg.norm(walk, axis=1).mean(), atol=.1)
+    np.testing.assert_allclose(first.X[0][:,20:-20:2], walk[:100].T[:,10:-10], atol=.35)               # 200 Hz made 100: every other sample, but for the filter
+    assert first.X[0].mean(1)==pytest.approx(walk[:100].mean(0), abs=.02)
     assert segs.time[segs.subject=='b'].min()==pytest.approx(60, abs=.1)
-    assert len(segs[segs.subject=='b'])==9 or len(segs[segs.subject=='b'])==10
+    assert len(segs[segs.subject=='b'])==10
+    late = hhar_table(slow, 'b', 'gear_1', 100, 3600, 'bike').assign(Creation_Time=lambda d: d.Creation_Time-10**9)       # an hour later, its clock started anew
+    put(tmp_path, 'w/Watch_accelerometer.csv', pd.concat([table, late]).to_csv(index=False))
+    again = hhar(tmp_path/'w')
+    t = again.time[again.subject=='b']
+    assert len(t)==20 and t.min()==pytest.approx(60, abs=.1) and t[t>1000].min()==pytest.approx(3600, abs=.1)      # two sessions, not one made of both
     put(tmp_path, 'x/Watch_accelerometer.csv', table.drop(columns='gt').to_csv(index=False))
     with pytest.raises(ValueError, match='gt'): hhar(tmp_path/'x')
     put(tmp_path, 'y/Watch_accelerometer.csv', table.to_csv(index=False).replace('lgwatch', 'lgwatch', 1)+'1,2,three,4\n')
@@ -205,6 +243,9 @@ def test_hapt(tmp_path, walk):
     assert list(segs.labels)==['standing']*2+['sitting']*4+['walking']*3+['laying']*7 and list(segs.subject)==['01']*9+['02']*7
     np.testing.assert_allclose(segs.X[2], walk[400:528].T, atol=1e-5)                # samples are counted from 1
     np.testing.assert_allclose(segs.time[[0,2,6]], [0, 8, 20])                         # experiments end to end
+    for wrong,says in [('9 9 5 1 256\n','experiment 9 of user 9'), ('1 2 5 1 256\n','experiment 1 of user 2'), ('1 1 1.7 1 256\n','no whole number'), ('1 1 NaN 1 256\n','no whole number')]:
+        with pytest.raises(ValueError, match=says): hapt(hapt_folder(tmp_path, walk, wrong))
+    hapt_folder(tmp_path, walk)
     assert list(np.unique(hapt(tmp_path, labels=['stand_to_sit'], length=64).labels))==['stand_to_sit']
     hapt_folder(tmp_path, walk, '1 1 5 1 1256\n')
     with pytest.raises(ValueError, match='1 to 1256 of RawData/acc_exp01_user01.txt, which has 1000'): hapt(tmp_path)
@@ -244,6 +285,10 @@ def test_csv_irregular_stamps_and_gaps(tmp_path, walk):
     segs = from_csv(save(gap, tmp_path/'g.csv'), 'g')
     assert len(segs)==6 and len(np.unique(segs.recording))==2 and not ((segs.time<9) & (segs.time+2.56>11)).any()
     lost = jitter.copy(); lost.loc[450:549,'y'] = np.nan
+    whole_g = from_csv(save(table_of(walk).assign(time=np.floor(np.arange(1000)/50*1000)/1000), tmp_path/'ms.csv'), 'g')
+    assert whole_g.rate==50
+    with pytest.raises(ValueError, match='repeats itself'): from_csv(save(table_of(walk).assign(time=np.floor(np.arange(1000)/5)/10), tmp_path/'coarse.csv'), 'g')
+    with pytest.raises(ValueError, match='unit right'): from_csv(save(table_of(walk).assign(time=np.arange(1000)*20.), tmp_path/'milli.csv'), 'g')
     with pytest.warns(UserWarning, match='100 rows'): np.testing.assert_allclose(from_csv(save(lost, tmp_path/'n.csv'), 'g').X, segs.X)
 
 def test_csv_folders_and_names_from_paths(tmp_path, walk):
@@ -252,22 +297,43 @@ def test_csv_folders_and_names_from_paths(tmp_path, walk):
     segs = from_csv(tmp_path, 'g', subject=lambda f: f.parent.name, label=lambda f: f.stem)
     assert len(segs)==28 and set(zip(segs.subject, segs.labels))=={(w,l) for w in ('ann','ben') for l in ('walk','run')}
 
+def test_names_are_text_and_stay_the_same_from_file_to_file(tmp_path, walk):
+    save(table_of(walk, subject='01', label='1'), tmp_path/'f/a.csv')
+    save(pd.concat([table_of(walk, subject='01', label='null'), table_of(walk, subject='x1', label='1')]), tmp_path/'f/b.csv')
+    with pytest.warns(UserWarning, match='overlap in time'): segs = from_csv(tmp_path/'f', 'g')          # two files of 01, each from 0
+    assert set(segs.subject)=={'01','x1'} and set(segs.labels)=={'1','null'}
+
+def test_what_is_left_out_is_counted(tmp_path, walk):
+    t = table_of(walk); t.loc[:4,'x'] = np.inf; t.loc[995:,'time'] = np.nan
+    with pytest.warns(UserWarning, match='10 rows'): from_csv(save(t, tmp_path/'i.csv'), 'g')
+    t = table_of(walk); t.loc[:499,'label'] = None
+    with pytest.warns(UserWarning, match='500 rows.*no label'): assert len(from_csv(save(t, tmp_path/'l.csv'), 'g'))==3
+    with pytest.warns(UserWarning, match='is `unit` right'): from_csv(save(table_of(walk), tmp_path/'u.csv'), 'm/s2')
+
 def test_csv_malformed(tmp_path, walk):
     good = table_of(walk)
     def fails(table, says, **kw):
         with pytest.raises(ValueError, match=says): from_csv(save(table, tmp_path/'bad.csv'), **{'unit': 'g', **kw})
     fails(good.drop(columns='z'), "bad.csv lacks the column 'z'")
     fails(good.drop(columns='label'), 'label=None')
-    fails(good.assign(x='high'), 'text in the column')
+    fails(good.assign(x=['high']+[1.]*999), "holds 'high' in the column 'x' .row 0")
+    fails(good.assign(recording=['a']*500+[None]*500), 'no recording in 500', recording='recording')
+    fails(good, '`axes`', axes=('x','x','z')); fails(good, '`subject`', subject=None); fails(good, '`subject`', subject=lambda f: None)
+    (tmp_path/'bad.csv').write_text(good.rename(columns=dict(y='x')).to_csv(index=False))
+    with pytest.raises(ValueError, match="lacks the column 'y'|2 columns named"): from_csv(tmp_path/'bad.csv', 'g')
+    (tmp_path/'bad.csv').write_text(good.assign(x2=1.).rename(columns=dict(x2='x')).to_csv(index=False))
+    with pytest.raises(ValueError, match="2 columns named 'x'"): from_csv(tmp_path/'bad.csv', 'g')
+    for bad in (2.5, '128', 1, True, float('nan')): fails(good, '`length`', length=bad)
+    for bad in (0, -1, 'x', True, float('nan')): fails(good, '`rate`', rate=bad)
     fails(good.assign(time='noon'), "time_unit='date'")
     fails(good.assign(time='noon'), 'no date', time_unit='date')
     fails(good.assign(time=good.time[::-1].to_numpy()), 'runs backwards')
     fails(good.assign(subject=[None]*5+['ann']*995), 'no subject in 5 rows')
-    fails(good.assign(x=np.nan), 'advance|no sample|no stretch')
+    fails(good.assign(x=np.nan), 'nothing to cut')
     fails(good[:50], '`length`')
-    fails(good[:0], 'no sample|no stretch')
+    fails(good[:0], 'no sample')
     fails(good.assign(x=good.x*9.81, y=good.y*9.81, z=good.z*9.81), 'median magnitude')
-    for unit in ('gravities', 0, -1, float('nan')): fails(good, '`unit`', unit=unit)
+    for unit in ('gravities', 0, -1, float('nan'), None, True, [256]): fails(good, '`unit`', unit=unit)
     fails(good, '`time_unit`', time_unit='h'); fails(good, '`axes`', axes=('x','y'))
     (tmp_path/'bad.csv').write_bytes(b'\xff\xfe\x00\x01junk')
     with pytest.raises(ValueError, match='bad.csv'): from_csv(tmp_path/'bad.csv', 'g')
@@ -308,7 +374,10 @@ def test_npz_malformed(tmp_path, walk):
     fails("lacks the array 'fs'", {k: v for k,v in layout(walk).items() if k!='fs'})
     fails('offsets', layout(walk, offsets=np.array([0,1000,1600,9999])))
     fails('`place`', layout(walk), place='head'); fails('`labels`', layout(walk), labels=['fly']); fails('`cut`', layout(walk), cut='here')
-    fails('cannot be read|damaged', layout(walk, subject=np.array(['ann','ann',None], dtype=object)))         # a pickle: not opened
+    fails('`label`', layout(walk, label=layout(walk)['label']-1)); fails('`label`', layout(walk, label=np.full(2600, 2))); fails('`place`', layout(walk, place=np.array(['wrist'])))
+    fails('`label_names`', layout(walk, label_names=np.array(['sit','sit']))); fails('`fs`', layout(walk, fs=np.array(0.))); fails('`acc`', layout(walk, acc=layout(walk)['acc'].astype(complex)))
+    fails('NaN', layout(walk, acc=np.full((2600,3), np.nan)))
+    fails('Python objects are not loaded', layout(walk, subject=np.array(['ann','ann',None], dtype=object)))         # a pickle: not opened
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match='bad.npz'): from_npz(path)
     with pytest.raises(ValueError, match='no file'): from_npz(tmp_path/'none.npz')
@@ -335,6 +404,13 @@ def test_gait_files(tmp_path, walk):
     np.savez(tmp_path/'a.npz', **layout(walk), **strides)
     segs, targets = gait_from_npz(tmp_path/'a.npz', overlap=0)
     assert list(segs.subject)==['ann','ben'] and list(targets.stride_time_s)==pytest.approx([1.1,.9])
+    for wrong,says in [(dict(target_rec=np.array([0,0,9])), 'target_rec'), (dict(target_end=np.array([5,110,60])), 'do not lie'), (dict(target_end=np.array([60,110,9999])), 'do not lie'),
+                       (dict(target_stride_time_s=np.array([1.,np.inf,1.])), 'infinite'), (dict(target_stride_time_s=np.array([1.])), 'target_stride_time_s')]:
+        np.savez(tmp_path/'a.npz', **layout(walk), **{**strides, **wrong})
+        with pytest.raises(ValueError, match=says): gait_from_npz(tmp_path/'a.npz')
+    np.savez(tmp_path/'a.npz', **layout(walk), **strides)
+    with pytest.raises(ValueError, match='`source`'): gait_from_npz(tmp_path/'a.npz', source='x')
+    with pytest.raises(ValueError, match='`length`'): gait_from_npz(tmp_path/'a.npz', length=5000)
     np.savez(tmp_path/'a.npz', **layout(walk), **strides, target_source=np.array(['x','y','x']))
     with pytest.raises(ValueError, match='choose one'): gait_from_npz(tmp_path/'a.npz')
     assert list(gait_from_npz(tmp_path/'a.npz', overlap=0, source='x')[1].stride_time_s)==pytest.approx([1.,.9])

@@ -1,5 +1,5 @@
 "Numbers to trust: people on one side of each split alone, nothing fitted on those of the test, chance for what says nothing, metrics equal to scikit-learn's and scipy's"
-import warnings
+import functools, warnings
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +12,10 @@ from tsai_relcon import evaluation as ev
 from tsai_relcon.core import Segments
 from tsai_relcon.data import relcon_dls, resample_segments, subject_folds, subject_splits
 from tsai_relcon.datasets import mobgap
-from tsai_relcon.evaluation import (classification_metrics, evaluate, evaluation_splits, hand_features, label_efficiency, linear_probe, matched,
-                                    pool_probabilities, regression_metrics)
-from tsai_relcon.learner import load_encoder, relcon_learner, save_weights
+from tsai_relcon import probes
+from tsai_relcon.evaluation import classification_metrics, evaluate, evaluation_splits, label_efficiency, match_segments, pool_probabilities, regression_metrics, unseen_fold
+from tsai_relcon.learner import get_embeddings, load_encoder, relcon_learner, save_weights, weights_info
+from tsai_relcon.probes import hand_features, linear_probe
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.models import RelConResNet34
 
@@ -51,12 +52,12 @@ def test_fit_validation_and_test_people_are_disjoint_and_everyone_is_tested_once
 @pytest.mark.parametrize('folds', [3,'loso'])
 def test_every_protocol_gets_disjoint_people(protocol, folds, tiny, net, monkeypatch):
     few = tiny[np.isin(tiny.subject, ['01','02','03','04','05','06','07'])]
-    seen, real = [], ev._protocols[protocol]
-    def spy(features, y, fit, valid, *a, **kw):
+    seen, real = [], probes.protocols[protocol]
+    @functools.wraps(real)
+    def spy(fit, valid, **kw):
         seen.append((fit, valid))
-        return real(features, y, fit, valid, *a, **kw)
-    monkeypatch.setitem(ev._protocols, protocol, spy)
-    monkeypatch.setattr(ev, 'signature', lambda f: __import__('inspect').signature(real))
+        return real(fit=fit, valid=valid, **kw)
+    monkeypatch.setitem(probes.protocols, protocol, spy)
     target = few.X.mean((1,2)) if protocol=='regression' else None
     _, answers = evaluate(net, few, target, protocol, folds, predictions=True, **quick[protocol])
     answers = answers[answers.level=='segment']
@@ -69,18 +70,75 @@ def test_nothing_is_fitted_on_test_people(tiny, monkeypatch):
     "Scalers, transformers and models see rows of training people alone, and of people fitted on while something is chosen"
     Z, fitted = hand_features(tiny.X, tiny.rate), []
     of_row = {tuple(z): s for z,s in zip(Z, tiny.subject)}
-    class Spy(ev.StandardScaler):
+    class Spy(probes.StandardScaler):
         def fit(self, X, *a, **k): fitted.append({of_row[tuple(r)] for r in X}); return super().fit(X, *a, **k)
-    monkeypatch.setattr(ev, 'StandardScaler', Spy)
-    for protocol in ('linear','mlp','ridge'):
+    monkeypatch.setattr(probes, 'StandardScaler', Spy)
+    for protocol in ('linear','mlp','ridge','regression'):
         fitted.clear()
-        evaluate(Z, tiny, protocol=protocol, folds=4, workout=np.arange(len(tiny)), **quick[protocol])
+        evaluate(Z, tiny, Z[:,0] if protocol=='regression' else None, protocol, folds=4, **quick[protocol])
         splits = evaluation_splits(tiny.subject, 4)
         refits = 1 if protocol=='mlp' else 2
         assert len(fitted)==4*refits
         for i,(fit,valid,test) in enumerate(splits):
             assert fitted[i*refits]==set(tiny.subject[fit])
             if refits==2: assert fitted[i*2+1]==set(tiny.subject[fit])|set(tiny.subject[valid])
+
+def test_fine_tuning_sees_no_test_people(tiny, net, monkeypatch):
+    seen, real = [], probes.TensorDataset
+    monkeypatch.setattr(probes, 'TensorDataset', lambda x, y: seen.append({a.numpy().tobytes() for a in x}) or real(x, y))
+    evaluate(net, tiny, protocol='finetune', folds=3, epochs=1)
+    for i,(fit,valid,test) in enumerate(evaluation_splits(tiny.subject, 3)):
+        assert seen[2*i]=={x.tobytes() for x in tiny.X[fit]} and seen[2*i+1]<={x.tobytes() for x in tiny.X[valid]}
+
+def test_few_labels_come_from_the_people_fitted_on(tiny, monkeypatch):
+    seen, real = [], probes.protocols['linear']
+    @functools.wraps(real)
+    def spy(fit, valid, **kw): seen.append((fit, valid)); return real(fit=fit, valid=valid, **kw)
+    monkeypatch.setitem(probes.protocols, 'linear', spy)
+    table = evaluate(by_hand, tiny, n_labels=3, folds=3, **one_C)
+    for (fit,valid),(whole_fit,whole_valid,_) in zip(seen, evaluation_splits(tiny.subject, 3)):
+        assert set(fit)<=set(whole_fit) and set(valid)<=set(whole_valid) and len(set(fit))==len(fit)
+        assert all((tiny.labels[fit]==c).sum()==min(3, (tiny.labels[whole_fit]==c).sum()) for c in np.unique(tiny.labels[whole_fit]))
+    assert table.loc['segment'].n_train.dropna().tolist()==[len(fit) for fit,_ in seen]
+
+def test_the_table_says_how_many_were_fitted_on_and_what_was_never_seen(tiny):
+    labels = tiny.labels.astype('<U8')
+    fit, valid, test = evaluation_splits(tiny.subject, [subject_splits(tiny.subject)])[0]
+    labels[valid[:2]], labels[test[:2]] = 'lie', 'lie'                                    # a class of validation people, and of the test's
+    about = {p: evaluate(by_hand, tiny, labels, p, [subject_splits(tiny.subject)], workout=np.arange(len(tiny)), **quick[p]).loc[('segment',0)] for p in ('linear','mlp')}
+    assert about['linear'].n_train==len(fit)+len(valid) and about['linear'].untrained==''
+    assert about['mlp'].n_train==len(fit) and about['mlp'].untrained=='lie'
+
+def test_people_whom_the_encoder_has_met_are_told(tiny, net, tmp_path):
+    train, test = subject_splits(tiny.subject, .3)
+    learn = relcon_learner(relcon_dls(tiny[train], n_groups=2, n_within=2, small_groups='drop'), MotifDistance(), arch=net)
+    path = save_weights(learn, tmp_path/'e.safetensors')
+    assert not any(s in ' '.join(weights_info(path)['subjects']) for s in ('"01"', 'sub')) and len(weights_info(path)['subjects'])==len(set(tiny.subject[train]))
+    with pytest.warns(UserWarning, match='pretrained on some'): table = evaluate(path, tiny, folds=3, **one_C)
+    seen = set(', '.join(table.loc['segment'].seen.dropna()).split(', '))
+    assert seen==set(tiny.subject[train])
+    for encoder in (path, learn): assert unseen_fold(encoder, tiny)==[(sorted(train), sorted(test))]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert evaluate(path, tiny, folds=unseen_fold(path, tiny), **one_C).loc[('segment',0),'seen']==''
+        evaluate(RelConResNet34(nf=2), tiny, folds=3, **one_C)                             # nothing known, nothing said
+    with pytest.raises(ValueError, match='all of these people'): unseen_fold(path, tiny[train])
+    with pytest.raises(ValueError, match='none of these people'): unseen_fold(net, tiny)
+
+def test_functions_cannot_change_the_segments(tiny):
+    before = tiny.X.copy()
+    def centre(X): X -= X.mean(-1, keepdims=True); return X.std(-1)
+    evaluate(centre, tiny, folds=2, **one_C)
+    np.testing.assert_array_equal(tiny.X, before)
+
+def test_fine_tuning_sees_what_the_learners_transforms_make(tiny):
+    from tsai.data.core import get_ts_dls, TSClassification
+    from tsai.data.preprocessing import TSStandardize
+    from tsai.learner import ts_learner
+    from tsai.models.ResNetPlus import ResNetPlus
+    dls = get_ts_dls(tiny.X, tiny.labels, splits=subject_splits(tiny.subject), tfms=[None, TSClassification()], batch_tfms=TSStandardize(by_sample=True))
+    X = ev._inputs(ts_learner(dls, ResNetPlus), tiny.X)
+    np.testing.assert_allclose(X.std((1,2)), 1, atol=.02)
 
 def test_a_transformer_is_fitted_on_each_folds_training_people(tiny):
     seen = []
@@ -159,7 +217,7 @@ def test_regression_metrics_equal_scipys():
     m, e = regression_metrics(y, y_hat), y_hat-y
     assert m['r']==pytest.approx(stats.pearsonr(y, y_hat).statistic)
     assert [m['mse'], m['sd_squared_error'], m['mae'], m['sd_absolute_error']]==pytest.approx([(e**2).mean(), (e**2).std(), abs(e).mean(), abs(e).std()])
-    assert np.isnan(regression_metrics([1.,2.], [3.,3.])['r']) and np.isnan(regression_metrics([1.], [3.])['r'])
+    assert np.isnan(regression_metrics([1.,2.], [3.,3.])['r']) and np.isnan(regression_metrics([1.,2.], [3.,4.])['r'])
     with pytest.raises(ValueError, match='shape'): regression_metrics([1.], [1.,2.])
 
 def test_the_table_holds_what_the_answers_give(tiny):
@@ -207,7 +265,9 @@ def test_every_shape_of_an_encoder_gives_the_same_table(tiny, net, tmp_path):
     learn = relcon_learner(dls, MotifDistance(), arch=net)
     wanted = evaluate(Z, tiny, **one_C)
     for encoder in (net, path, str(path), load_encoder(path), learn, lambda X: Z):
-        pd.testing.assert_frame_equal(evaluate(encoder, tiny, **one_C), wanted, rtol=1e-3)
+        pd.testing.assert_frame_equal(evaluate(encoder, tiny, **one_C).drop(columns='seen'), wanted.drop(columns='seen'), rtol=1e-3)
+    assert len(evaluate(lambda X: torch.from_numpy(Z).requires_grad_(), tiny, **one_C)) and len(evaluate(torch.nn.Flatten(), tiny, **one_C))
+    assert evaluate(dict(a=net, b=by_hand), tiny, protocol=dict(a='linear', b='ridge')).loc['b','segment'].chosen.iloc[0] in (1,10,100,1e3,1e4)
     both = evaluate(dict(file=path, hand=by_hand), tiny, **one_C)
     assert both.index.names==['encoder','level','fold']
     pd.testing.assert_frame_equal(both.loc['file'], wanted, rtol=1e-3)
@@ -232,10 +292,10 @@ def test_another_rate_or_length_is_refused_unless_asked_for(tiny, net, tmp_path)
     same_rate = load_encoder(save_weights(net, tmp_path/'f.safetensors', rate=50, length=64))
     with pytest.raises(ValueError, match='any_length=True'): evaluate(same_rate, tiny)
     assert len(evaluate(same_rate, tiny, any_length=True, **one_C))
-    twice = matched(tiny, 100, 256, resample=True)
+    twice = match_segments(tiny, 100, 256, resample=True)
     assert twice.X.shape[2]==256 and twice.rate==100
-    with pytest.raises(ValueError, match='any_length'): matched(tiny, 100, 300, resample=True)
-    np.testing.assert_array_equal(matched(tiny, 50, 128).X, tiny.X)
+    with pytest.raises(ValueError, match='any_length'): match_segments(tiny, 100, 300, resample=True)
+    np.testing.assert_array_equal(match_segments(tiny, 50, 128).X, tiny.X)
 
 def test_segments_at_another_rate_keep_a_sine():
     t, f = np.arange(128)/50, np.linspace(1, 4, 5)
@@ -249,11 +309,20 @@ def test_bad_input_names_its_argument(tiny, net):
     for says,kw in [('protocol', dict(protocol='svm')), ('pool', dict(pool='best')), ('n_labels', dict(n_labels=0)), ('target', dict(target=[1,2])), ('target', dict(target=y)),
                     ('target', dict(protocol='regression')), ('target', dict(protocol='regression', target=np.where(y>y.mean(), np.nan, y))), ('target', dict(target=np.zeros(len(tiny), int))),
                     ('alphas', dict(alphas=(1,))), ('encoder', dict(protocol='finetune')), ('workout', dict(workout=[1])), ('n_labels', dict(protocol='regression', target=y, n_labels=3)),
-                    ('valid_pct', dict(valid_pct=1.5))]:
+                    ('valid_pct', dict(valid_pct=1.5)), ('Cs', dict(Cs=())), ('Cs', dict(Cs=1.)), ('Cs', dict(Cs=(-1.,))), ('max_iter', dict(max_iter=0)), ('epochs', dict(protocol='mlp', epochs=0)),
+                    ('seed', dict(seed=-1)), ('seed', dict(seed=None)), ('folds', dict(folds=[])), ('folds', dict(folds=[([0],[999])])), ('target', dict(target=[None]*len(tiny))), ('protocol', dict(protocol=['linear'])),
+                    ('target', dict(target=[np.nan]+['a','b']*90)), ('workout', dict(workout=[None]*len(tiny)))]:
         with pytest.raises(ValueError, match=f'`{says}`'): evaluate(by_hand, tiny, **kw)
     for bad in (np.zeros((3,2)), np.zeros(len(tiny)), np.full((len(tiny),2), np.nan), 'nowhere.safetensors', None, np.array(['a']*len(tiny))[:,None]):
         with pytest.raises(ValueError): evaluate(bad, tiny)
     with pytest.raises(ValueError, match='segs'): evaluate(by_hand, tiny.X)
+    with pytest.raises(ValueError, match="encoder 'bad'"): evaluate(dict(good=by_hand, bad=np.zeros((3,2))), tiny, **one_C)
+    with pytest.raises(ValueError, match="encoder 'bad'.*finetune"): evaluate(dict(good=net, bad=by_hand), tiny, protocol='finetune')
+    with pytest.raises(ValueError, match='wanted one for each'): evaluate(dict(a=net, b=by_hand), tiny, protocol=dict(b='ridge'))
+    with pytest.raises(ValueError, match='empty dict'): evaluate({}, tiny)
+    with pytest.raises(ValueError, match='the class'): evaluate(probes.StandardScaler, tiny)
+    for bad in (5, None): 
+        with pytest.raises(ValueError, match='n_labels'): label_efficiency(by_hand, tiny, bad)
     unlabelled = Segments(tiny.X, tiny.subject, tiny.time, 50)
     with pytest.raises(ValueError, match='no labels'): evaluate(by_hand, unlabelled)
     with pytest.raises(ValueError, match='backbone'): evaluate(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(384, 4)), tiny, protocol='finetune')
@@ -263,7 +332,7 @@ def test_bad_input_names_its_argument(tiny, net):
 def test_linear_probe_chooses_by_validation_people(few):
     Z = hand_features(few.X, few.rate)
     fit, valid = subject_splits(few.subject, .25, 0)
-    def f1(C): return skm.f1_score(few.labels[valid], ev.make_pipeline(ev.StandardScaler(), ev.LogisticRegression(C=C, max_iter=500)).fit(Z[fit], few.labels[fit]).predict(Z[valid]), average='macro')
+    def f1(C): return skm.f1_score(few.labels[valid], probes.make_pipeline(probes.StandardScaler(), probes.LogisticRegression(C=C, max_iter=500)).fit(Z[fit], few.labels[fit]).predict(Z[valid]), average='macro')
     best = max((1e-4,1e-2), key=f1)
     probe = linear_probe(Z, few.labels, few.subject, Cs=(1e-4,1e-2))
     assert probe[-1].C==best and probe[0].n_samples_seen_==len(few)
@@ -281,10 +350,11 @@ def test_gait_of_real_people_is_told_from_their_trunk():
 
 def test_fine_tuning_learns_and_leaves_the_encoder_as_it_was(few, net):
     before = {k: v.clone() for k,v in net.state_dict().items()}
-    random_state = torch.get_rng_state()
     three = few[np.isin(few.labels, ['jog','sit','std'])]
     table = evaluate(RelConResNet34(nf=4), three, protocol='finetune', folds=[subject_splits(three.subject)], epochs=4)
+    random_state, np_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     evaluate(net, three[::20], protocol='finetune', folds=[subject_splits(three[::20].subject)], epochs=1)
+    assert torch.equal(random_state, torch.get_rng_state()) and (np_state==np.random.get_state()[1]).all()
     assert table.loc[('segment','mean'),'macro_f1']>.55
     assert all(torch.equal(v, before[k]) for k,v in net.state_dict().items())
 

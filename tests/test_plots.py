@@ -8,7 +8,8 @@ import torch
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 from tsai_relcon.distance import MotifDistance, attention_map, motif_distances, reconstructions
-from tsai_relcon.evaluation import hand_features, label_efficiency
+from tsai_relcon.evaluation import label_efficiency
+from tsai_relcon.probes import hand_features
 from tsai_relcon.plots import (plot_attention, plot_confusion, plot_embeddings, plot_label_efficiency, plot_losses, plot_predicted, plot_ranked, plot_roc)
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def test_confusion_shows_shares_of_each_true_class():
     ax = plot_confusion(['a','a','a','b'], ['a','a','b','b'])
     assert [t.get_text() for t in ax.texts]==['0.67','0.33','0.00','1.00'] and [t.get_text() for t in ax.get_yticklabels()]==['a (3)','b (1)']
     assert [t.get_text() for t in plot_confusion(['a','b'], ['a','a'], ['b','a','c']).get_xticklabels()]==['b','a','c']
-    with pytest.raises(ValueError, match='lacks b'): plot_confusion(['a','b'], ['a','a'], ['a'])
+    with pytest.raises(ValueError, match="lacks 'b'"): plot_confusion(['a','b'], ['a','a'], ['a'])
     with pytest.raises(ValueError, match='rows'): plot_confusion(['a'], ['a','b'])
 
 def test_roc_has_a_curve_for_each_class_that_can_have_one():
@@ -38,7 +39,7 @@ def test_predicted_against_true_says_r():
     ax = plot_predicted(y, y_hat, np.repeat(['ann','ben'], 20), title='speed', unit='m/s')
     assert ax.texts[0].get_text()==f'r = {pearsonr(y, y_hat)[0]:.2f}' and ax.get_xlabel()=='true (m/s)'
     np.testing.assert_allclose(np.concatenate([c.get_offsets() for c in ax.collections]), np.c_[y,y_hat])
-    assert 'constant' in plot_predicted([1.,2.], [3.,3.]).texts[0].get_text()
+    assert 'undefined' in plot_predicted([1.,2.,3.], [3.,3.,3.]).texts[0].get_text()
 
 def test_ranked_candidates_with_reconstructions(segs):
     net = MotifDistance().eval()
@@ -87,3 +88,17 @@ def test_an_axes_of_the_callers_is_drawn_into():
     fig, ax = plt.subplots()
     for draw in (lambda: plot_confusion(['a','b'], ['a','b'], ax=ax), lambda: plot_predicted([1.,2.], [1.,2.], ax=ax), lambda: plot_losses([(1,2)], ax=ax)): assert draw() is ax
     assert len(plt.get_fignums())==1
+
+def test_what_would_draw_a_lie_is_refused(segs):
+    few = segs[:8]
+    for says,draw in [("lacks 1", lambda: plot_confusion([1,2], ['1','2'], ['1','2'])), ('twice', lambda: plot_confusion(['a'], ['a'], ['a','a'])), ('label 1', lambda: plot_roc([1,2], np.eye(2), ['1','2'])),
+                      ('NaN', lambda: plot_predicted([1,np.nan,3], [1,2,3])), ('shape', lambda: plot_predicted(np.ones((2,2)), np.ones((2,2)))), ('collapsed', lambda: plot_embeddings(np.ones((60,5)), ['a','b']*30)),
+                      ('NaN', lambda: plot_embeddings(np.full((60,5), np.nan), ['a']*60)), ('lacks', lambda: plot_embeddings(np.eye(6), [1,2,3,4,5,np.nan])), ('rows', lambda: plot_ranked(few.X[0], few.X[1:], [1,2], 50)),
+                      ('NaN', lambda: plot_ranked(few.X[0], few.X[1:], [np.nan]*7, 50)), ('one segment', lambda: plot_ranked(few.X[0].T, few.X[1:], [1]*7, 50)), ('rate', lambda: plot_ranked(few.X[0], few.X[1:], [1]*7, 0)),
+                      ('`n`', lambda: plot_ranked(few.X[0], few.X[1:], [1]*7, 50, n=0)), ('empty', lambda: plot_losses([])), ('n_labels', lambda: plot_label_efficiency(None)),
+                      ('shape', lambda: plot_attention(np.ones((128,64)), few.X[0], few.X[1,:,:64], 50))]:
+        with pytest.raises(ValueError, match=says): draw()
+
+def test_thirty_classes_have_thirty_colours():
+    ax = plot_embeddings(np.random.default_rng(0).normal(size=(90,4)), np.arange(90)%30)
+    assert len({tuple(c.get_facecolor()[0]) for c in ax.collections})==30

@@ -3,6 +3,7 @@ from fastai.callback.schedule import *
 from .core import *
 from .data import *
 from .files import *
+from .recordings import *
 from .datasets import *
 from .augment import *
 from .layers import *
@@ -11,5 +12,6 @@ from .losses import *
 from .distance import *
 from .callback import *
 from .learner import *
+from .probes import *
 from .evaluation import *
 from .plots import *

@@ -7,13 +7,13 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/cli.html.md"""
 # %% auto #0
 __all__ = ['relcon_evaluate', 'relcon_embed', 'relcon_pretrain']
 
-# %% ../nbs/14_cli.ipynb #eb8599cb
-import sys, warnings
+# %% ../nbs/14_cli.ipynb #9df52673
+import os, sys, warnings
 from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse, store_true
 
-# %% ../nbs/14_cli.ipynb #24e44ef2
+# %% ../nbs/14_cli.ipynb #0dd29093
 def _on_command_line(): return Path(sys.argv[0]).name.startswith('relcon-')
 
 def _note(message, category, *_, **__):
@@ -33,55 +33,69 @@ def _clear_errors(f):
                 warnings.showwarning = _note
                 f(*args, **kwargs)
         except (ValueError, OSError, ImportError) as e:
-            print(f'{name}: {e}', file=sys.stderr)
+            print(f"{name}: {' '.join(str(e).split())}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
             print(f'\n{name}: stopped', file=sys.stderr)
             sys.exit(130)
     return command
 
-# %% ../nbs/14_cli.ipynb #aa413ae7
+# %% ../nbs/14_cli.ipynb #8d40d9bf
 _readers = ('pamap2','pamap2_ankle','opportunity','hhar','hapt','motionsense')
 
 def _column(name):
     "A column's name; `file` and `folder` stand for the name of the file and of the folder it is in"
     return {'file': lambda f: f.stem, 'folder': lambda f: f.parent.name, 'none': None}.get(name, name)
 
-def _read(data, reader, rate, length, overlap, place, csv, labelled=True):
-    "(Segments, DataFrame of gait targets or None)"
-    from tsai_relcon import datasets as d
-    window = dict(rate=rate, length=length, overlap=overlap)
+def _read(data, rate, length, overlap, reader='', place='', unit='', time='time', axes='x,y,z', subject='subject', label='label', time_unit='s'):
+    "(Segments, DataFrame of gait targets or None), at the rate and length of the weights"
+    from tsai_relcon import datasets as d, recordings as r
+    window = dict(rate=rate, length=length, **_overlap(overlap))
+    labelled = label!='none'
     if reader:
         if reader not in _readers: raise ValueError(f"`reader` is {reader!r}; known are {', '.join(_readers)}")
         if reader=='pamap2_ankle': return d.pamap2(data, place='ankle', **window), None
         return getattr(d, reader)(path=data, **window), None
     if data=='motionsense': return d.motionsense(**window), None
-    if data=='mobgap': return d.mobgap(**window)
+    if data=='mobgap': return d.mobgap(**window) if labelled else (_unlabelled_mobgap(window), None)
     if not Path(data).exists(): raise ValueError(f"`data`: there is no file and no folder {data}")
-    if Path(data).suffix=='.npz': return _read_npz(data, window, place, labelled)
-    if not csv['unit']: raise ValueError("`unit` is missing: for CSV files say --unit g, mg, m/s2, or the counts for 1 g (for a publisher's archive, --reader)")
-    try: unit = float(csv['unit'])
-    except ValueError: unit = csv['unit']
-    axes = tuple(csv['axes'].split(','))
-    label = _column(csv['label']) if labelled else None
-    return d.from_csv(data, unit, time=csv['time'], axes=axes, subject=_column(csv['subject']), label=label, time_unit=csv['time_unit'], **window), None
+    if Path(data).suffix=='.npz':
+        strides = labelled and 'target_rec' in r._layout(data)[0]
+        if strides and place: raise ValueError(f"`place` is {place!r}; a file with strides is read whole")
+        return r.gait_from_npz(data, **window) if strides else (r.from_npz(data, place=place or None, cut='label' if labelled else 'unlabelled', **window), None)
+    if not unit: raise ValueError("`unit` is missing: for CSV files say --unit g, mg, m/s2, or the counts for 1 g (for a publisher's archive, --reader)")
+    return r.from_csv(data, _unit(unit), time=time, axes=tuple(axes.split(',')), subject=_column(subject), label=_column(label), time_unit=time_unit, **window), None
 
-def _read_npz(data, window, place, labelled):
-    import numpy as np
-    from tsai_relcon import datasets as d
-    with np.load(data, allow_pickle=False) as npz: strides = 'target_rec' in npz.files
-    if strides and labelled:
-        gait = {**window, 'overlap': window['overlap'] or .5}
-        return d.gait_from_npz(data, **gait)
-    return d.from_npz(data, place=place or None, cut='label' if labelled else 'unlabelled', **window), None
+def _overlap(overlap):
+    try: return {} if overlap=='' else dict(overlap=float(overlap))
+    except ValueError: raise ValueError(f"`overlap` is {overlap!r}; wanted a share of the segment: 0 up to, not including, 1") from None
 
-def _new(path, overwrite):
-    "A path to write to. Raises FileExistsError for one that is there"
-    path = Path(path)
-    if path.exists() and not overwrite: raise FileExistsError(f"`out`: {path} is there already; give another name, or pass --overwrite")
-    return path
+def _unit(unit):
+    try: return float(unit)
+    except ValueError: return unit
 
-# %% ../nbs/14_cli.ipynb #6d4cf3ec
+def _unlabelled_mobgap(window):
+    from importlib.resources import as_file, files
+    from tsai_relcon.recordings import from_npz
+    with as_file(files('tsai_relcon').joinpath('bundled/mobgap.npz')) as path: return from_npz(path, cut='unlabelled', **window)
+
+def _folder(out, overwrite):
+    "A folder to write into. Raises FileExistsError for one that holds something, OSError where it cannot be made"
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir(): raise FileExistsError(f"`out`: {folder} is a file; wanted a folder")
+    if folder.exists() and any(folder.iterdir()) and not overwrite: raise FileExistsError(f"`out`: {folder} is there already, and not empty; give another name, or pass --overwrite")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK): raise PermissionError(f"`out`: {folder} cannot be written to")
+    return folder
+
+def _weights(path):
+    "An encoder that knows its rate and length"
+    from tsai_relcon.learner import load_encoder
+    encoder = load_encoder(path)
+    if not encoder.info.get('length'): raise ValueError(f"`weights`: {path} does not say how many samples a segment has; save it anew with length=")
+    return encoder
+
+# %% ../nbs/14_cli.ipynb #8df5218f
 @call_parse
 @_clear_errors
 def relcon_evaluate(
@@ -90,10 +104,10 @@ def relcon_evaluate(
     out:str='report',          # Folder to write the report into
     protocol:str='linear',     # linear, mlp, finetune, ridge, or regression
     target:str='',             # For regression on gait data: speed_mps, stride_time_s, double_support_s, ...
-    folds:str='5',             # Number of folds by subject, or loso
+    folds:str='5',             # Number of folds by subject; loso: leave one out; unseen: test on people whom the encoder was not pretrained on
     compare:store_true=False,  # Put features by hand and the same encoder untrained beside it
     seed:int=0,                # Of folds, choices and models
-    overlap:float=0.,          # Share of a segment that the next one repeats
+    overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
     reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
     place:str='',              # For npz files: one place of the body
     unit:str='',               # For CSV: g, mg, m/s2, or the counts for 1 g
@@ -105,24 +119,28 @@ def relcon_evaluate(
     overwrite:store_true=False # Write over an earlier report
 ):
     "Judge a frozen encoder on people that its probe has not seen: table (CSV, Markdown), every answer, pictures"
-    from tsai_relcon.learner import load_encoder
-    from tsai_relcon.evaluation import evaluate, get_embeddings
-    encoder = load_encoder(weights)
+    from tsai_relcon.evaluation import evaluate, get_embeddings, unseen_fold
+    if folds not in ('loso','unseen') and not (folds.isascii() and folds.isdigit()): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, loso, or unseen")
+    encoder = _weights(weights)
     rate, length = encoder.info['rate'], encoder.info['length']
-    folder = _new(out, overwrite)
-    segs, targets = _read(data, reader, rate, length, overlap, place, dict(unit=unit, time=time, axes=axes, subject=subject, label=label, time_unit=time_unit))
+    folder = _folder(out, overwrite)
+    segs, targets = _read(data, rate, length, overlap, reader, place, unit, time, axes, subject, label, time_unit)
     segs, y = _regression_target(segs, targets, target, protocol)
     print(segs, flush=True)
-    encoders = _compared(encoder, rate, seed) if compare else {Path(weights).stem: encoder}
-    if not folds.isdigit() and folds!='loso': raise ValueError(f"`folds` is {folds!r}; wanted a whole number, or loso")
-    table, answers = evaluate(encoders, segs, y, protocol, folds if folds=='loso' else int(folds), seed=seed, predictions=True, progress=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    encoders = _compared(encoder, rate, seed, protocol) if compare else {Path(weights).stem: encoder}
+    split = unseen_fold(encoder, segs) if folds=='unseen' else folds if folds=='loso' else int(folds)
+    table, answers = evaluate(encoders, segs, y, protocol, split, seed=seed, predictions=True, progress=True)
+    for old in _report_files: (folder/old).unlink(missing_ok=True)
     table.to_csv(folder/'table.csv')
     answers.to_csv(folder/'answers.csv', index=False)
-    text = _markdown(table, f'{Path(weights).name} on {Path(data).name}: protocol {protocol}, {folds} folds by subject, seed {seed}', str(segs))
+    text = _markdown(table, f'{Path(weights).name} on {Path(data).name}: protocol {protocol}, {_folds_in_words(folds)}, seed {seed}', str(segs))
     (folder/'table.md').write_text(text)
     _pictures(folder, answers[answers.encoder==next(iter(encoders))], protocol, target, get_embeddings(encoder, segs), segs, y)
     print(text.split('\n\n', 2)[2] + f'\nTable, answers and pictures: {folder}/')
+
+_report_files = ('table.csv','table.md','answers.csv','confusion.png','roc.png','embeddings.png','predicted.png')
+
+def _folds_in_words(folds): return dict(loso='one person left out at a time', unseen='tested on people whom the encoder has not met').get(folds, f'{folds} folds by person')
 
 def _regression_target(segs, targets, target, protocol):
     if protocol!='regression':
@@ -135,21 +153,23 @@ def _regression_target(segs, targets, target, protocol):
     if not known.all(): print(f'{(~known).sum()} of {len(segs)} segments have no {target} and are left out')
     return segs[known], targets[target].to_numpy()[known]
 
-def _compared(encoder, rate, seed):
+def _compared(encoder, rate, seed, protocol):
     from fastai.torch_core import no_random
-    from tsai_relcon.evaluation import hand_features
+    from tsai_relcon.probes import hand_features
     with no_random(seed): untrained = type(encoder)(encoder.c_in, nf=encoder.nf).eval()
-    return {'encoder': encoder, 'untrained': untrained, 'features by hand': lambda X: hand_features(X, rate)}
+    by_hand = {} if protocol=='finetune' else {'features by hand': lambda X: hand_features(X, rate)}
+    return {'encoder': encoder, 'untrained': untrained, **by_hand}
 
-# %% ../nbs/14_cli.ipynb #596277dc
+# %% ../nbs/14_cli.ipynb #0189d834
 def _markdown(table, title, about):
     "Mean and sd of every metric, at both levels"
-    metrics = list(table.columns[:table.columns.get_loc('n_test')].drop('absent', errors='ignore'))
+    from tsai_relcon.evaluation import metric_columns
+    metrics = metric_columns(table)
     lines = [f'# {title}', '', about, '', f"| encoder | level | {' | '.join(metrics)} |", f"|{' --- |'*(len(metrics)+2)}"]
     for (name,level),t in table.groupby(['encoder','level'], sort=False):
         mean, sd = (t.xs(w, level='fold')[metrics].iloc[0].astype(float) for w in ('mean','sd'))
         lines.append(f"| {name} | {level} | {' | '.join(f'{mean[m]:.3g} (sd {sd[m]:.2g})' for m in metrics)} |")
-    for column, says in dict(absent='absent from the test people', untrained='tested, but absent from the people fitted on').items():
+    for column, says in dict(seen='the encoder was pretrained on people who are tested', absent='absent from the test people', untrained='tested, but absent from the people fitted on').items():
         if column in table and (seen := sorted({c for v in table[column].dropna() for c in v.split(', ') if c})): lines += ['', f"In some fold {says}: {', '.join(seen)} (see table.csv)."]
     return '\n'.join(lines)+'\n'
 
@@ -165,14 +185,14 @@ def _pictures(folder, answers, protocol, target, Z, segs, y):
     save(plots.plot_roc(segment.true.astype(str), segment[[f'p_{c}' for c in classes]].to_numpy(), classes), 'roc')
     save(plots.plot_embeddings(Z, segs.labels), 'embeddings')
 
-# %% ../nbs/14_cli.ipynb #4748c9b5
+# %% ../nbs/14_cli.ipynb #e7dd3d3a
 @call_parse
 @_clear_errors
 def relcon_embed(
     weights:str,               # File of weights: encoder.safetensors
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str,                   # File to write: .npz, or .csv
-    overlap:float=0.,          # Share of a segment that the next one repeats
+    overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
     reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
     place:str='',              # For npz files: one place of the body
     unit:str='',               # For CSV: g, mg, m/s2, or the counts for 1 g
@@ -185,22 +205,22 @@ def relcon_embed(
 ):
     "An embedding for each segment, with its subject, time, recording and label"
     import numpy as np, pandas as pd
-    from tsai_relcon.learner import get_embeddings, load_encoder
-    path = _new(out, overwrite)
+    from tsai_relcon.learner import get_embeddings
+    path = Path(out)
     if path.suffix not in ('.npz','.csv'): raise ValueError(f"`out` is {out!r}; wanted a name that ends in .npz or .csv")
-    encoder = load_encoder(weights)
-    csv = dict(unit=unit, time=time, axes=axes, subject=subject, label=label, time_unit=time_unit)
-    segs, targets = _read(data, reader, encoder.info['rate'], encoder.info['length'], overlap, place, csv)
+    if path.is_dir() or path.exists() and not overwrite: raise FileExistsError(f"`out`: {path} is there already; give another name, or pass --overwrite")
+    encoder = _weights(weights)
+    _folder(path.parent, True)
+    segs, targets = _read(data, encoder.info['rate'], encoder.info['length'], overlap, reader, place, unit, time, axes, subject, label, time_unit)
     print(segs, flush=True)
     Z = get_embeddings(encoder, segs, progress=True)
     about = {k: v for k,v in dict(subject=segs.subject, time=segs.time, recording=segs.recording, label=segs.labels).items() if v is not None}
     if targets is not None: about |= {c: targets[c].to_numpy() for c in targets}
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix=='.npz': np.savez_compressed(path, Z=Z, rate=segs.rate, length=segs.X.shape[2], **about)
     else: pd.concat([pd.DataFrame(about), pd.DataFrame(Z, columns=[f'z{i}' for i in range(Z.shape[1])])], axis=1).to_csv(path, index=False)
     print(f'{Z.shape[0]} embeddings of {Z.shape[1]} numbers: {path}')
 
-# %% ../nbs/14_cli.ipynb #3b5e76cb
+# %% ../nbs/14_cli.ipynb #bc6d4a49
 @call_parse
 @_clear_errors
 def relcon_pretrain(
@@ -208,7 +228,7 @@ def relcon_pretrain(
     out:str,                   # Folder for distance.safetensors, encoder.safetensors and the losses
     rate:float=100.,           # Samples a second to train on
     length:int=256,            # Samples a segment
-    overlap:float=0.,          # Share of a segment that the next one repeats
+    overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
     width:int=64,              # First width of the ResNet-34; the paper's is 64, 16 is quick on a CPU
     epochs:int=10,             # Of the encoder
     lr:float=1e-3,             # Its rate of learning, one cycle
@@ -221,7 +241,8 @@ def relcon_pretrain(
     neighbourhood:float=3600., # Seconds that a group spans
     redraw:int=1,              # Epochs that the same batches serve; their distances are then worked out once
     motion_only:store_true=False, # Rank with gravity taken out
-    valid_pct:float=.2,        # Share of the subjects that validate
+    leave_out:float=0.,        # Share of the subjects left out altogether, to be tested on: relcon-evaluate --folds unseen
+    valid_pct:float=.2,        # Share of the other subjects that validate
     seed:int=0,                # Of weights, splits and batches
     reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
     place:str='',              # For npz files: one place of the body
@@ -232,21 +253,29 @@ def relcon_pretrain(
     time_unit:str='s',         # For CSV: s, ms, us, ns, or date
     overwrite:store_true=False # Write into a folder that is there
 ):
-    "Pretrain an encoder by RelCon on unlabelled recordings"
+    "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
     from fastai.torch_core import set_seed
     from tsai_relcon.data import relcon_dls, subject_splits
     from tsai_relcon.learner import load_distance, motif_learner, relcon_learner
-    folder = _new(out, overwrite)
-    segs, _ = _read(data, reader, rate, length, overlap, place, dict(unit=unit, time=time, axes=axes, subject=subject, label='none', time_unit=time_unit), labelled=False)
+    for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr).items():
+        if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
+    motif = load_distance(distance, rate) if distance else None
+    folder = _folder(out, overwrite)
+    segs, _ = _read(data, rate, length, overlap, reader, place, unit, time, axes, subject, 'none', time_unit)
+    if leave_out: segs = _without(segs, leave_out, seed)
     print(segs, flush=True)
     set_seed(seed)
     dls = relcon_dls(segs, splits=subject_splits(segs.subject, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop')
     print(f'{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; segments of groups below {within+1} left out: {len(segs)-sum(len(dl.dataset) for dl in dls.loaders)}', flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    if distance: motif = load_distance(distance, segs.rate)
-    else: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr).model
+    if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr).model
     learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr)
     print(f"{'Stopped early. ' if learn.stop_on_interrupt.interrupted else ''}Weights and losses: {folder}/")
+
+def _without(segs, share, seed):
+    from tsai_relcon.data import subject_splits
+    kept, out = subject_splits(segs.subject, share, seed)
+    print(f"left out: {', '.join(sorted(set(map(str, segs.subject[out]))))}", flush=True)
+    return segs[kept]
 
 def _fit(learn, folder, name, epochs, lr):
     "Fit with a checkpoint an epoch; an interrupted distance ends the command"

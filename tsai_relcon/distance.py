@@ -106,7 +106,7 @@ def motif_distances(net:MotifDistance,
     a = anchors[:,None].expand_as(candidates).reshape(-1)
     return torch.cat([distance(*o) for o in zip(a.split(pairs), candidates.reshape(-1).split(pairs))]).view(candidates.shape)
 
-# %% ../nbs/08_distance.ipynb #43f17213
+# %% ../nbs/08_distance.ipynb #decea2c5
 @torch.no_grad()
 def reconstructions(net:MotifDistance,
                     anchor:np.ndarray,    # (3, L) in g
@@ -114,10 +114,11 @@ def reconstructions(net:MotifDistance,
                     attention:str=None    # In place of the network's own
                    )->np.ndarray:         # (K, 3, L)
     "The anchor, rebuilt from each candidate. No dropout"
-    a, c = torch.from_numpy(np.asarray(anchor))[None].expand(len(candidates),-1,-1), torch.from_numpy(np.asarray(candidates))
+    a, c = _pair(net, np.asarray(anchor)[None], candidates)
+    a = a.expand(len(c),-1,-1)
     stats = net.revin.stats(c)
     key, value = net.memory(c, stats)
-    return net.read(net.weights(a, key, stats, attention), value, stats).numpy()
+    return net.read(net.weights(a, key, stats, attention), value, stats).cpu().numpy()
 
 @torch.no_grad()
 def attention_map(net:MotifDistance,
@@ -126,9 +127,11 @@ def attention_map(net:MotifDistance,
                   attention:str=None    # In place of the network's own
                  )->np.ndarray:         # (L, L): row t, what sample t of the anchor takes from each of the candidate's
     "Where in the candidate the network looks to rebuild the anchor"
-    a, c = (torch.from_numpy(np.asarray(o))[None] for o in (anchor, candidate))
+    a, c = _pair(net, np.asarray(anchor)[None], np.asarray(candidate)[None])
     stats = net.revin.stats(c)
-    return net.weights(a, net.memory(c, stats)[0], stats, attention)[0].numpy()
+    return net.weights(a, net.memory(c, stats)[0], stats, attention)[0].cpu().numpy()
+
+def _pair(net, *arrays): return [torch.as_tensor(np.asarray(a), dtype=torch.float32, device=net.out.weight.device) for a in arrays]
 
 # %% ../nbs/08_distance.ipynb #a1d89f29
 def neighbour_auc(d:np.ndarray,        # (A, K) distance of each candidate from its anchor

@@ -16,6 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import pearsonr
 from sklearn.manifold import TSNE
 from sklearn.metrics import ConfusionMatrixDisplay, auc, confusion_matrix, roc_curve
+from .core import check_rate
+from .evaluation import metric_columns
 
 def _axes(ax, width, height): return plt.subplots(figsize=(width,height), layout='constrained')[1] if ax is None else ax
 
@@ -24,7 +26,20 @@ def _same_length(**arrays):
     lengths = {name: len(a) for name,a in arrays.items()}
     if len(set(lengths.values()))>1 or 0 in lengths.values(): raise ValueError(f"{', '.join(f'`{k}` has {n} rows' for k,n in lengths.items())}; wanted as many in each, one or more")
 
-def _colours(n): return [plt.get_cmap('tab10' if n<=10 else 'tab20')(i%20) for i in range(n)]
+def _finite(a, name):
+    "`a` as float64. Raises ValueError for NaN and infinity"
+    a = np.asarray(a, np.float64)
+    if not np.isfinite(a).all(): raise ValueError(f"`{name}` holds NaN or infinity in {(~np.isfinite(a)).sum()} of {a.size} entries; leave these out")
+    return a
+
+def _segment(a, name):
+    a = _finite(a, name)
+    if a.ndim!=2 or a.shape[0]!=3: raise ValueError(f"`{name}` has shape {a.shape}; wanted one segment (3, L)")
+    return a
+
+def _colours(n):
+    if n<=20: return [plt.get_cmap('tab10' if n<=10 else 'tab20')(i) for i in range(n)]
+    return list(plt.get_cmap('nipy_spectral')(np.linspace(.03, .97, n)))
 
 # %% ../nbs/12_plots.ipynb #e5617378
 def plot_losses(values,            # Rows of an epoch: training loss, validation loss, ...
@@ -32,6 +47,7 @@ def plot_losses(values,            # Rows of an epoch: training loss, validation
                 title:str='loss'
                ):
     "Training and validation loss by epoch"
+    if not len(values): raise ValueError("`values` is empty; wanted a row for each epoch: learn.recorder.values")
     ax = _axes(ax, 4, 2.6)
     values = np.array([list(row)[:2] for row in values], dtype=float)
     for column, name in zip(values.T, ['training','validation']): ax.plot(np.arange(1, len(values)+1), column, '.-', label=name)
@@ -50,7 +66,12 @@ def plot_ranked(anchor:np.ndarray,      # (3, L) in g
                 rebuilt:np.ndarray=None,# (K, 3, L) the anchor as rebuilt from each candidate, dotted over the anchor
                 n:int=6                 # How many, evenly from the nearest to the farthest
                ):
-    "One anchor and candidates in the order of their distance"
+    "One anchor and candidates in the order of their distance. Raises ValueError for shapes that differ"
+    anchor, d, candidates = _segment(anchor, 'anchor'), _finite(d, 'd'), _finite(candidates, 'candidates')
+    _same_length(candidates=candidates, d=d, **({} if names is None else dict(names=names)), **({} if rebuilt is None else dict(rebuilt=rebuilt)))
+    if candidates.shape[1:]!=anchor.shape: raise ValueError(f"`candidates` has shape {candidates.shape}; wanted (K, 3, L) with the anchor's {anchor.shape}")
+    if n<1: raise ValueError(f"`n` is {n}; wanted one candidate or more")
+    check_rate(rate)
     order = np.argsort(d)
     shown = order[np.unique(np.linspace(0, len(d)-1, min(n, len(d))).round().astype(int))]
     columns = 1 if rebuilt is None else 2
@@ -67,15 +88,16 @@ def plot_ranked(anchor:np.ndarray,      # (3, L) in g
     axs[-1,0].set_xlabel('time (s)'); axs[0,0].set_ylabel('g')
     return axs
 
-# %% ../nbs/12_plots.ipynb #26664d23
+# %% ../nbs/12_plots.ipynb #2fc6546c
 def plot_attention(weights:np.ndarray,   # (L, L): row t, what sample t of the anchor takes from each of the candidate's
                    anchor:np.ndarray,    # (3, L) in g
                    candidate:np.ndarray, # (3, L)
                    rate:float            # Hz
                   ):
     "Attention weights between an anchor (left) and a candidate (on top). Returns the axes of map, anchor and candidate. Raises ValueError for shapes that differ"
-    weights, L = np.asarray(weights), np.shape(anchor)[-1]
-    if weights.shape!=(L, np.shape(candidate)[-1]): raise ValueError(f"`weights` has shape {weights.shape}; wanted (samples of the anchor, samples of the candidate): {(L, np.shape(candidate)[-1])}")
+    weights, anchor, candidate, rate = _finite(weights, 'weights'), _segment(anchor, 'anchor'), _segment(candidate, 'candidate'), check_rate(rate)
+    L = anchor.shape[1]
+    if weights.shape!=(L, L) or candidate.shape!=anchor.shape: raise ValueError(f"`weights` has shape {weights.shape}, anchor and candidate {anchor.shape} and {candidate.shape}; wanted (L, L) and (3, L) twice")
     fig, axs = plt.subplots(2, 2, figsize=(4.4,4.4), width_ratios=[1,4], height_ratios=[1,4], sharex='col', sharey='row', layout='constrained')
     end = L/rate
     t = np.arange(L)/rate
@@ -96,43 +118,48 @@ def plot_embeddings(z:np.ndarray,      # (N, E)
                    ):
     "Map of embeddings, coloured by label. Raises ValueError for lengths that differ, ImportError for 'umap' where umap-learn is not installed"
     _same_length(z=z, labels=labels)
+    z, labels = _finite(z, 'z'), np.asarray(labels)
     if len(z)<4: raise ValueError(f"`z` has {len(z)} rows; a map takes four or more")
+    if z.ndim!=2 or not z.std(0).any(): raise ValueError(f"`z` is {'the same in every row: a collapsed encoder' if z.ndim==2 else f'of shape {z.shape}'}; wanted embeddings (N, E)")
+    if pd.isna(labels).any(): raise ValueError(f"`labels` lacks {pd.isna(labels).sum()} entries")
     ax = _axes(ax, 4.2, 3.6)
     rows = np.random.default_rng(seed).permutation(len(z))[:n]
-    z, labels = np.asarray(z, np.float64)[rows], np.asarray(labels)[rows]
-    xy = _mapper(method, len(z), seed).fit_transform((z-z.mean(0))/(z.std(0)+1e-9))
+    z, labels = z[rows], labels[rows]
+    xy = _mapper(method, len(z), z.shape[1]>1, seed).fit_transform((z-z.mean(0))/(z.std(0)+1e-9))
     names = np.unique(labels)
     for name,colour in zip(names, _colours(len(names))): ax.scatter(*xy[labels==name].T, s=4, alpha=.6, lw=0, color=colour, label=str(name))
     ax.set(xticks=[], yticks=[], title=title)
     ax.legend(markerscale=3, fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
 
-def _mapper(method, n, seed):
-    if method=='tsne': return TSNE(init='pca', perplexity=min(30, (n-1)/3), random_state=seed)
+def _mapper(method, n, wide, seed):
+    if method=='tsne': return TSNE(init='pca' if wide else 'random', perplexity=min(30, (n-1)/3), random_state=seed)
     if method!='umap': raise ValueError(f"`method` is {method!r}; known are 'tsne' and 'umap'")
     from umap import UMAP                                                  # here, for few have it
     return UMAP(random_state=seed, n_jobs=1)
 
-# %% ../nbs/12_plots.ipynb #66071cff
+# %% ../nbs/12_plots.ipynb #ec4d4699
 def plot_confusion(true:np.ndarray,      # (n,) labels
                    predicted:np.ndarray, # (n,)
                    classes:np.ndarray=None, # Order of the classes; None: sorted
                    ax=None,
                    title:str=''
                   ):
-    "Confusion matrix: of each true class (a row), the share that was given each answer; counts where a class is small enough to matter. Raises ValueError for lengths that differ"
+    "Confusion matrix: of each true class (a row, with how many there are), the share that was given each answer. Raises ValueError for lengths that differ"
     _same_length(true=true, predicted=predicted)
+    true, predicted = np.asarray(true), np.asarray(predicted)
     labels = np.union1d(true, predicted) if classes is None else np.asarray(classes)
-    missing = np.setdiff1d(np.union1d(true, predicted), labels)
-    if len(missing): raise ValueError(f"`classes` lacks {', '.join(map(str, missing[:5]))}; wanted every label that occurs")
+    missing = [l for l in [*true.tolist(), *predicted.tolist()] if l not in labels.tolist()]         # 1 is not '1'
+    if len(set(labels.tolist()))<len(labels): raise ValueError(f"`classes` names a class twice: {', '.join(map(str, labels))}")
+    if len(missing): raise ValueError(f"`classes` lacks {missing[0]!r}; wanted every label of `true` and `predicted`, of one kind")
     share, size = confusion_matrix(true, predicted, labels=labels, normalize='true'), .45*len(labels)+1.6
     ax = _axes(ax, size+.3, size)
-    shown = ConfusionMatrixDisplay(share, display_labels=[f'{l} ({(np.asarray(true)==l).sum()})' for l in labels])
+    shown = ConfusionMatrixDisplay(share, display_labels=[f'{l} ({(true==l).sum()})' for l in labels])
     shown.plot(ax=ax, cmap='Blues', colorbar=False, values_format='.2f', xticks_rotation=90, text_kw=dict(fontsize=7), im_kw=dict(vmin=0, vmax=1))
     ax.set_xticklabels(labels); ax.set(title=title)
     return ax
 
-# %% ../nbs/12_plots.ipynb #d8c762c4
+# %% ../nbs/12_plots.ipynb #5a11cfd9
 def plot_roc(true:np.ndarray,    # (n,) labels
              p:np.ndarray,       # (n, K) probability of each class
              classes:np.ndarray, # (K,) names of the columns
@@ -140,8 +167,10 @@ def plot_roc(true:np.ndarray,    # (n,) labels
              title:str=''
             ):
     "One-vs-rest ROC curve of each class that has both positives and negatives. Raises ValueError for shapes that differ"
-    true, p, classes = np.asarray(true), np.asarray(p), np.asarray(classes)
+    true, p, classes = np.asarray(true), _finite(p, 'p'), np.asarray(classes)
     _same_length(true=true, p=p)
+    strange = [l for l in true.tolist() if l not in classes.tolist()]
+    if strange: raise ValueError(f"`true` has the label {strange[0]!r}, which `classes` lacks: {', '.join(map(repr, classes.tolist()))}")
     if p.ndim!=2 or p.shape[1]!=len(classes): raise ValueError(f"`p` has shape {p.shape}; wanted a column for each of the {len(classes)} classes")
     ax = _axes(ax, 4.6, 3)
     for i,(name,colour) in enumerate(zip(classes, _colours(len(classes)))):
@@ -153,7 +182,7 @@ def plot_roc(true:np.ndarray,    # (n,) labels
     ax.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
 
-# %% ../nbs/12_plots.ipynb #b87349f0
+# %% ../nbs/12_plots.ipynb #87e7bb56
 def plot_predicted(true:np.ndarray,         # (n,)
                    predicted:np.ndarray,    # (n,)
                    subject:np.ndarray=None, # (n,) colours the points
@@ -162,7 +191,8 @@ def plot_predicted(true:np.ndarray,         # (n,)
                    unit:str=''
                   ):
     "A regression's answers against the truth, with Pearson's r. Raises ValueError for lengths that differ"
-    true, predicted = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
+    true, predicted = _finite(true, 'true'), _finite(predicted, 'predicted')
+    if true.ndim!=1 or predicted.ndim!=1: raise ValueError(f"`true` has shape {true.shape} and `predicted` {predicted.shape}; wanted (n,) both")
     subject = np.zeros(len(true), int) if subject is None else np.asarray(subject)
     _same_length(true=true, predicted=predicted, subject=subject)
     ax = _axes(ax, 3.4, 3.4)
@@ -170,14 +200,14 @@ def plot_predicted(true:np.ndarray,         # (n,)
     for name,colour in zip(names, _colours(len(names))): ax.scatter(true[subject==name], predicted[subject==name], s=6, alpha=.6, lw=0, color=colour, label=str(name))
     both = np.concatenate([true, predicted])
     ax.plot([both.min(), both.max()], [both.min(), both.max()], ':', lw=1, color='grey')
-    varies = len(true)>1 and np.ptp(true)>0 and np.ptp(predicted)>0
-    ax.text(.04, .96, f'r = {pearsonr(true, predicted)[0]:.2f}' if varies else 'r undefined: constant', transform=ax.transAxes, va='top')
+    varies = len(true)>2 and np.ptp(true)>0 and np.ptp(predicted)>0
+    ax.text(.04, .96, f'r = {pearsonr(true, predicted)[0]:.2f}' if varies else 'r undefined', transform=ax.transAxes, va='top')
     in_unit = f' ({unit})' if unit else ''
     ax.set(xlabel=f'true{in_unit}', ylabel=f'predicted{in_unit}', title=title, aspect='equal')
     if 1<len(names)<=20: ax.legend(fontsize=7, markerscale=2, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
 
-# %% ../nbs/12_plots.ipynb #2d5c60a5
+# %% ../nbs/12_plots.ipynb #2f53a4a5
 def plot_label_efficiency(table:pd.DataFrame,        # Of `label_efficiency`
                           metric:str='macro_f1',
                           level:str='segment',
@@ -185,8 +215,8 @@ def plot_label_efficiency(table:pd.DataFrame,        # Of `label_efficiency`
                           title:str=''
                          ):
     "A score against the number of labelled segments a class, a curve an encoder. Raises ValueError for a table without them"
-    if 'n_labels' not in table.index.names: raise ValueError("`table` has no n_labels in its index; wanted the table of `label_efficiency`")
-    if metric not in table.columns or level not in table.index.get_level_values('level'): raise ValueError(f"`table` has no {metric!r} at level {level!r}")
+    if not isinstance(table, pd.DataFrame) or 'n_labels' not in table.index.names: raise ValueError("`table` has no n_labels in its index; wanted the table of `label_efficiency`")
+    if metric not in metric_columns(table) or level not in table.index.get_level_values('level'): raise ValueError(f"`table` has no {metric!r} at level {level!r}")
     means = table.xs((level,'mean'), level=('level','fold'))[metric].astype(float)
     named = 'encoder' in means.index.names
     ax = _axes(ax, 4.2, 2.8)
