@@ -29,8 +29,11 @@ def test_reconstruction(attention):
     g = load_golden('motif_distance')
     net, x = distance_from_release(g['weights']), to_ncl(g['segments'])
     net.attention = attention
-    rebuilt = net(x[:1].expand(8,-1,-1), x).transpose(1,2)
-    assert relative_error(rebuilt, g[f'reconstruction0_{attention}'])<1e-4
+    in_32 = net(x[:1].expand(8,-1,-1), x).transpose(1,2)
+    in_64 = net.double()(x[:1].double().expand(8,-1,-1), x.double()).transpose(1,2)
+    # In double, for float32 convolutions round otherwise on each processor (seen: 1e-4 with sparsemax, where theirs is off by 8e-5 too)
+    assert relative_error(in_64, g[f'reconstruction0_{attention}'])<1e-4
+    assert relative_error(in_32, in_64)<5e-4
 
 @pytest.mark.parametrize('tau', [.1, 1.])
 def test_loss_and_gradients(tau):

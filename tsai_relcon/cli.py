@@ -40,7 +40,7 @@ def _clear_errors(f):
             sys.exit(130)
     return command
 
-# %% ../nbs/14_cli.ipynb #8d40d9bf
+# %% ../nbs/14_cli.ipynb #48201cad
 _readers = ('pamap2','pamap2_ankle','opportunity','hhar','hapt','motionsense')
 
 def _column(name):
@@ -52,6 +52,7 @@ def _read(data, rate, length, overlap, reader='', place='', unit='', time='time'
     from tsai_relcon import datasets as d, recordings as r
     window = dict(rate=rate, length=length, **_overlap(overlap))
     labelled = label!='none'
+    print(f'reading {data} at {rate:g} Hz, {length} samples a segment', flush=True)
     if reader:
         if reader not in _readers: raise ValueError(f"`reader` is {reader!r}; known are {', '.join(_readers)}")
         if reader=='pamap2_ankle': return d.pamap2(data, place='ankle', **window), None
