@@ -23,7 +23,7 @@ from demo import machine
 from encoders import made_of
 
 rate, length = 50., 128                         # those of the encoder
-RELCON, UNTRAINED, BY_HAND, ROCKET = 'RelCon', 'untrained', 'features by hand', 'MiniRocket + ridge'
+RELCON, UNTRAINED, BY_HAND, ROCKET, CONSTANT = 'RelCon', 'untrained', 'features by hand', 'MiniRocket + ridge', 'a constant'
 activities = dict(motionsense='MotionSense, front pocket, 6 activities', hapt='HAPT, waist, 6 activities', wharf='WHARF, wrist, 14 activities',
                   sp_sw_har='sp_sw_har, wrist, 5 phases of timed up and go')
 gait = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
@@ -44,7 +44,8 @@ def methods(seed, encoder):
     "{name: (encoder, protocol for activities)}"
     with no_random(seed): untrained = RelConResNet34(nf=encoder.nf).eval()
     return {RELCON: (encoder, 'linear'), UNTRAINED: (untrained, 'linear'), BY_HAND: (lambda X: hand_features(X, rate), 'linear'),
-            ROCKET: (MiniRocketMultivariate(num_kernels=2520, random_state=seed), 'ridge')}
+            ROCKET: (MiniRocketMultivariate(num_kernels=2520, random_state=seed), 'ridge'),
+            CONSTANT: (lambda X: np.zeros((len(X), 1)), 'linear')}
 
 def tables(name, data, seed, encoders):
     "A row for each target, method, level and fold"
@@ -59,7 +60,7 @@ def tables(name, data, seed, encoders):
             kw = dict(target=None if y is None else y[rows], protocol=protocol if y is None else 'regression', folds=min(5, len(np.unique(segs.subject))), seed=seed)
             if name=='motionsense' and method==RELCON: table = unseen_even_unlabelled(segs, seed, encoders, kw)
             else: table = evaluate(encoder, segs[rows], **kw)
-            table = table.drop(['mean','sd'], level='fold').reset_index()
+            table = table.drop(['mean','sd'], level='fold').rename(index=str, level='fold').reset_index()
             table.insert(0, 'seed', seed); table.insert(0, 'method', method); table.insert(0, 'task', name if target is None else f'{name} {target}')
             out.append(table)
         print(f'{name}, seed {seed}: {method} ({time.time()-start:.0f} s so far)', flush=True)
@@ -72,8 +73,14 @@ def unseen_even_unlabelled(segs, seed, encoders, kw):
         met = set(made_of(encoders/f'seed{seed}_fold{k}')) & set(map(str, segs.subject[fold[1]]))
         if met: raise ValueError(f'{encoders}/seed{seed}_fold{k} was pretrained on {sorted(met)}, who are tested here; make the encoders anew')
         table = evaluate(load_encoder(encoders/f'seed{seed}_fold{k}/encoder.safetensors', rate), segs, **{**kw, 'folds': [fold]})
-        parts.append(table.rename(index={0: k}, level='fold'))
+        parts.append(table.drop('pooled', level='fold').rename(index={0: k}, level='fold'))
     return pd.concat(parts)
+
+about_data = dict(
+    motionsense=' Malekzadeh et al. 2019, bundled.', mobgap=' Mobilise-D example data, bundled; reference INDIP.',
+    hapt=' UCI 341, raw signal, cut at the labels of its authors.', wharf=' UCI 283. Macro F1 is over the classes that a fold\'s people did or were said to do; nine classes are missing in some fold.',
+    sp_sw_har=' GeoTecINIT/sp-sw-har-dataset, the watch; whole recordings, windows half overlapping.',
+    moving_reality=' SintMaartenskliniek/MovingReality; reference: stride times from gyroscopes at the shanks.')
 
 # the report -----------------------------------------------------------------------------------------------------------------------------------
 
@@ -92,13 +99,18 @@ def columns_of(task): return dict(macro_f1='macro F1', kappa='kappa', accuracy='
 def section(task, t):
     "Mean over seeds of the mean over folds; sd over folds, and over the seeds' means"
     columns = columns_of(task)
-    lines = [f'## {titles[task]}', '', f"{t.fold.nunique()} folds, {t.subjects.str.split(', ').explode().nunique()} people, {t[t.level=='segment'].groupby(['method','seed']).n_test.sum().iloc[0]} segments.", '',
+    lines = [f'## {titles[task]}', '', f"{(t.fold.unique()!='pooled').sum()} folds, {t.subjects.str.split(', ').explode().nunique()} people, {t[(t.level=='segment') & (t.fold!='pooled')].groupby(['method','seed']).n_test.sum().iloc[0]:.0f} segments.{about_data[task.split()[0]]}", '',
              f"| | level | answers a fold | {' | '.join(columns.values())} |", f"|{' --- |'*(len(columns)+3)}"]
+    pooled, t = t[t.fold=='pooled'], t[t.fold!='pooled']
     for (method,level),m in t.groupby(['method','level'], sort=False):
+        if level=='workout' and m.n_test.median()<10: continue                                   # a correlation of two or three workouts says nothing
         by_seed = m.groupby('seed')[list(columns)].mean()
         n = m.groupby('seed').n_test.sum().iloc[0]/m.fold.nunique()
-        cells = [f'{by_seed[c].mean():.3f} (folds {m.groupby("seed")[c].std().mean():.3f}, seeds {by_seed[c].std():.3f})' for c in columns]
+        cells = ['' if by_seed[c].isna().all() else f'{by_seed[c].mean():.3f} (folds {m.groupby("seed")[c].std().mean():.3f}, seeds {by_seed[c].std():.3f})' for c in columns]
         lines.append(f"| {method} | {level} | {n:.0f} | {' | '.join(cells)} |")
+    if task not in activities:
+        r = pooled[pooled.level=='segment'].groupby('method', sort=False).r.mean()
+        lines += ['', 'Pearson r of all folds\' segments pooled, mean over seeds: ' + ', '.join(f'{m} {v:.3f}' for m,v in r.items() if m!=CONSTANT) + '. Above is the r within folds, which does not see that a model is off by a constant for some person.']
     lines += ['', gain(task, t), '', published[task]]
     if 'absent' in t and (t.absent.fillna('')!='').any(): lines += ['', f"Some folds lack a class among their test people: {', '.join(sorted({c for v in t.absent.dropna() for c in v.split(', ') if c}))}."]
     return lines
@@ -106,19 +118,19 @@ def section(task, t):
 def gain(task, t):
     "RelCon against the others, fold by fold on the same people"
     metric = 'macro_f1' if task in activities else 'r'
-    wide = t[t.level=='segment'].pivot_table(index=['seed','fold'], columns='method', values=metric)
+    wide = t[(t.level=='segment') & (t.fold!='pooled')].pivot_table(index=['seed','fold'], columns='method', values=metric)
     says = [f"{(wide[RELCON]-wide[other]).mean():+.3f} against {other} ({((wide[RELCON]-wide[other])>0).sum()} of {(wide[RELCON]-wide[other]).notna().sum()} folds above)" for other in (UNTRAINED, BY_HAND, ROCKET)]
-    return f"RelCon, {columns_of(task)[metric]}, same people: {'; '.join(says)}."
+    return f"RelCon, {columns_of(task)[metric]}, same people: {'; '.join(says)}. (Folds of other seeds are other deals of the same people: not so many independent ones.)"
 
 def report(folder):
     raw = folder/'downstream'
     about = json.loads((raw/'about.json').read_text())
-    t = pd.concat([pd.read_csv(f, dtype=dict(subjects=str, absent=str)) for f in sorted(raw.glob('*.csv'))])
+    t = pd.concat([pd.read_csv(f, dtype=dict(subjects=str, absent=str, fold=str)) for f in sorted(raw.glob('*.csv'))])
     lines = ['# Downstream: one frozen encoder, unlike tasks', '',
              'Written by `python benchmarks/downstream.py --report-only` from the CSVs in `results/downstream/`. The runs:', '',
              *[f"- {name}: {a['date']}; `{a['command']}`; seeds {', '.join(map(str, a['seeds']))}; {a['seconds']} s; {a['machine']}" for name,a in about.items()], '',
-             'Each number is the mean over seeds of the mean over folds; in brackets the standard deviation over the folds of a seed (mean of the seeds) and that of the seeds\' means. Folds are by person; a quarter of each fold\'s training people choose C or alpha; '
-             'scalers, probes and MiniRocket are fitted on training people alone. Linear probe (logistic regression) for encoders and features by hand, ridge for MiniRocket (2,520 features); ridge for all gait. 50 Hz, 2.56 s.', '',
+             'Each number is the mean over seeds of the mean over folds; in brackets the standard deviation over the folds of a seed (mean of the seeds) and that of the seeds\' means. A seed deals the people into folds anew and draws other weights. Folds are by person; a quarter of each fold\'s training people choose C or alpha; '
+             'scalers, probes and MiniRocket are fitted on training people alone. Linear probe (logistic regression) for encoders and features by hand, ridge for MiniRocket (2,520 features); ridge for all gait, so part of what parts them in activities may be the probe. **A constant** is the same probe on an embedding that knows nothing: the mean, or the commonest class. 50 Hz, 2.56 s.', '',
              '**RelCon** is the encoder of `make demo` of the same seed (width 16, eight epochs; 15 people of MotionSense train it, 4 validate it; one thread). On MotionSense itself each fold has one of its own, by the same recipe, that has not seen the people of the fold even without labels.', '']
     for task in [k for k in titles if k in set(t.task)]: lines += [*section(task, t[t.task==task]), '']
     (folder/'downstream.md').write_text('\n'.join(lines))

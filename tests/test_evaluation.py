@@ -122,6 +122,8 @@ def test_people_whom_the_encoder_has_met_are_told(tiny, net, tmp_path):
         warnings.simplefilter('error')
         assert evaluate(path, tiny, folds=unseen_fold(path, tiny), **one_C).loc[('segment',0),'seen']==''
         evaluate(RelConResNet34(nf=2), tiny, folds=3, **one_C)                             # nothing known, nothing said
+    with pytest.warns(UserWarning, match='pretrained on some'): curve = label_efficiency(path, tiny, (2,), repeats=1, folds=3, **one_C)
+    assert set(', '.join(curve.seen.dropna()).split(', '))>=set(tiny.subject[train])
     with pytest.raises(ValueError, match='all of these people'): unseen_fold(path, tiny[train])
     with pytest.raises(ValueError, match='none of these people'): unseen_fold(net, tiny)
 
@@ -159,7 +161,7 @@ def test_folds_that_share_people_or_leave_one_are_refused(tiny):
     for folds in (1, 25, 2.5, 'five', True):
         with pytest.raises(ValueError, match='folds'): evaluate(by_hand, tiny, folds=folds)
     train, test = subject_splits(tiny.subject)
-    assert len(evaluate(by_hand, tiny, folds=[(train, test)], **one_C).loc['segment'])==3       # one fold, mean, sd
+    assert len(evaluate(by_hand, tiny, folds=[(train, test)], **one_C).loc['segment'])==4       # one fold, mean, sd, pooled
 
 def test_loso_tests_one_at_a_time(): assert [len(set(t)) for _,t in subject_folds(np.array(list('aabbc')), 'loso')]==[2,2,1]
 
@@ -222,11 +224,13 @@ def test_regression_metrics_equal_scipys():
 
 def test_the_table_holds_what_the_answers_give(tiny):
     table, answers = evaluate(by_hand, tiny, predictions=True, **one_C)
-    assert list(table.loc['segment'].index)==[0,1,2,3,4,'mean','sd']
+    assert list(table.loc['segment'].index)==[0,1,2,3,4,'mean','sd','pooled']
     for level in ('segment','workout'):
         for fold,a in answers[answers.level==level].groupby('fold'):
             assert table.loc[(level,fold),'macro_f1']==pytest.approx(skm.f1_score(a.true, a.predicted, average='macro'))
             assert table.loc[(level,fold),'n_test']==len(a)
+        everyone = answers[answers.level==level]
+        assert table.loc[(level,'pooled'),'macro_f1']==pytest.approx(skm.f1_score(everyone.true, everyone.predicted, average='macro'))
         folds = table.loc[level].macro_f1.iloc[:5].astype(float)
         assert table.loc[(level,'mean'),'macro_f1']==pytest.approx(folds.mean()) and table.loc[(level,'sd'),'macro_f1']==pytest.approx(folds.std())
 
@@ -264,9 +268,11 @@ def test_every_shape_of_an_encoder_gives_the_same_table(tiny, net, tmp_path):
     dls = relcon_dls(tiny, n_groups=2, n_within=2, splits=subject_splits(tiny.subject))
     learn = relcon_learner(dls, MotifDistance(), arch=net)
     wanted = evaluate(Z, tiny, **one_C)
-    for encoder in (net, path, str(path), load_encoder(path), learn, lambda X: Z):
+    for encoder in (net, path, str(path), load_encoder(path), learn, lambda X: Z, pd.DataFrame(Z)):
         pd.testing.assert_frame_equal(evaluate(encoder, tiny, **one_C).drop(columns='seen'), wanted.drop(columns='seen'), rtol=1e-3)
     assert len(evaluate(lambda X: torch.from_numpy(Z).requires_grad_(), tiny, **one_C)) and len(evaluate(torch.nn.Flatten(), tiny, **one_C))
+    assert len(evaluate(dict(a=net, b=by_hand), tiny, protocol=dict(a='mlp', b='ridge'), folds=2, epochs=1, alphas=(1.,)))
+    with pytest.raises(ValueError, match='`lr` is no option'): evaluate(dict(a=net, b=by_hand), tiny, protocol=dict(a='mlp', b='ridge'), lr=1.)
     assert evaluate(dict(a=net, b=by_hand), tiny, protocol=dict(a='linear', b='ridge')).loc['b','segment'].chosen.iloc[0] in (1,10,100,1e3,1e4)
     both = evaluate(dict(file=path, hand=by_hand), tiny, **one_C)
     assert both.index.names==['encoder','level','fold']
@@ -282,7 +288,7 @@ def test_any_fastai_learner_is_judged_by_its_backbone_not_its_answers(tiny):
     learn = ts_learner(dls, ResNetPlus)
     from tsai_relcon.learner import get_embeddings
     assert get_embeddings(learn, tiny).shape==(len(tiny), learn.model.head_nf)
-    assert len(evaluate(learn, tiny, folds=3, **one_C).loc['segment'])==5
+    assert len(evaluate(learn, tiny, folds=3, **one_C).loc['segment'])==6
     assert evaluate(learn, tiny, protocol='finetune', folds=2, epochs=1).loc[('segment','mean'),'accuracy']>0
 
 def test_another_rate_or_length_is_refused_unless_asked_for(tiny, net, tmp_path):
@@ -375,6 +381,14 @@ def test_a_class_that_training_lacks_is_told(tiny):
     labels = np.where((tiny.subject=='01') & (tiny.labels=='sit'), 'lie', tiny.labels)
     table = evaluate(by_hand, tiny, labels, folds=[(np.flatnonzero(tiny.subject!='01'), np.flatnonzero(tiny.subject=='01'))], workout=np.arange(len(tiny)), **one_C)
     assert table.loc[('segment',0),'untrained']=='lie' and 'sit' in table.loc[('segment',0),'absent']
+
+def test_a_constant_scores_what_knowing_nothing_scores(few):
+    gait, targets = mobgap()
+    y = targets.speed_mps.to_numpy()
+    table = evaluate(np.zeros((len(gait),1)), gait, y, 'regression', folds='loso')
+    for fold,(fit,valid,test) in enumerate(evaluation_splits(gait.subject, 'loso')):
+        assert table.loc[('segment',fold),'mse']==pytest.approx(((y[test]-y[[*fit,*valid]].mean())**2).mean()) and np.isnan(table.loc[('segment',fold),'r'])
+    assert evaluate(np.zeros((len(few),1)), few, **one_C).loc[('segment','mean'),'kappa']==0
 
 # features by hand ---------------------------------------------------------------------------------------------------------------
 

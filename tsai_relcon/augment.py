@@ -11,6 +11,7 @@ __all__ = ['augmentations', 'add_noise', 'scale', 'negate', 'rotation_matrix', '
            'TSRandomAugment']
 
 # %% ../nbs/04_augment.ipynb #3c20104a
+import warnings
 import math
 from functools import lru_cache
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from scipy.interpolate import CubicSpline
 from fasttransform import DisplayedTransform
-from tsai.data.core import TSTensor
+with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 
 # %% ../nbs/04_augment.ipynb #5144554d
 def add_noise(x:Tensor,        # (B, C, L)

@@ -13,12 +13,18 @@ from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse, store_true
 
-# %% ../nbs/14_cli.ipynb #0dd29093
+# %% ../nbs/14_cli.ipynb #36b33a42
 def _on_command_line(): return Path(sys.argv[0]).name.startswith('relcon-')
 
 def _note(message, category, *_, **__):
     "Our own warnings as notes; deprecations of others are none of the user's business"
-    if category is UserWarning: print(f'note: {message}', file=sys.stderr)
+    from tsai_relcon.core import DataWarning
+    if issubclass(category, DataWarning): print(f'note: {message}', file=sys.stderr)
+
+def _in_options(message):
+    "The library's argument names as this command's options"
+    for ours,theirs in dict(n_groups='groups', n_within='within', small_groups='small groups').items(): message = message.replace(ours, theirs)
+    return message
 
 def _clear_errors(f):
     "On the command line: notes in place of warnings, bad input as one line and exit code 2"
@@ -29,11 +35,10 @@ def _clear_errors(f):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
-                warnings.simplefilter('always', UserWarning)
                 warnings.showwarning = _note
                 f(*args, **kwargs)
         except (ValueError, OSError, ImportError) as e:
-            print(f"{name}: {' '.join(str(e).split())}", file=sys.stderr)
+            print(f"{name}: {_in_options(' '.join(str(e).split()))}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
             print(f'\n{name}: stopped', file=sys.stderr)
@@ -96,7 +101,7 @@ def _weights(path):
     if not encoder.info.get('length'): raise ValueError(f"`weights`: {path} does not say how many samples a segment has; save it anew with length=")
     return encoder
 
-# %% ../nbs/14_cli.ipynb #8df5218f
+# %% ../nbs/14_cli.ipynb #6e136ad2
 @call_parse
 @_clear_errors
 def relcon_evaluate(
@@ -104,9 +109,11 @@ def relcon_evaluate(
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str='report',          # Folder to write the report into
     protocol:str='linear',     # linear, mlp, finetune, ridge, or regression
-    target:str='',             # For regression on gait data: speed_mps, stride_time_s, double_support_s, ...
+    target:str='',             # For regression on data with strides (mobgap, npz): speed_mps, stride_time_s, double_support_s, ...
     folds:str='5',             # Number of folds by subject; loso: leave one out; unseen: test on people whom the encoder was not pretrained on
-    compare:store_true=False,  # Put features by hand and the same encoder untrained beside it
+    compare:store_true=False,  # Put beside it features by hand (not for finetune), the same encoder untrained, and a constant, which knows nothing
+    epochs:int=0,              # For mlp and finetune; 0: the protocol's own (100, 10)
+    lr:float=0.,               # For finetune; 0: its own (0.001)
     seed:int=0,                # Of folds, choices and models
     overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
     reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
@@ -128,9 +135,9 @@ def relcon_evaluate(
     segs, targets = _read(data, rate, length, overlap, reader, place, unit, time, axes, subject, label, time_unit)
     segs, y = _regression_target(segs, targets, target, protocol)
     print(segs, flush=True)
-    encoders = _compared(encoder, rate, seed, protocol) if compare else {Path(weights).stem: encoder}
+    encoders = _compared(encoder, segs, seed, protocol) if compare else {Path(weights).stem: encoder}
     split = unseen_fold(encoder, segs) if folds=='unseen' else folds if folds=='loso' else int(folds)
-    table, answers = evaluate(encoders, segs, y, protocol, split, seed=seed, predictions=True, progress=True)
+    table, answers = evaluate(encoders, segs, y, protocol, split, seed=seed, predictions=True, progress=True, **{k: v for k,v in dict(epochs=epochs, lr=lr).items() if v})
     for old in _report_files: (folder/old).unlink(missing_ok=True)
     table.to_csv(folder/'table.csv')
     answers.to_csv(folder/'answers.csv', index=False)
@@ -154,24 +161,29 @@ def _regression_target(segs, targets, target, protocol):
     if not known.all(): print(f'{(~known).sum()} of {len(segs)} segments have no {target} and are left out')
     return segs[known], targets[target].to_numpy()[known]
 
-def _compared(encoder, rate, seed, protocol):
+def _compared(encoder, segs, seed, protocol):
+    import numpy as np
     from fastai.torch_core import no_random
     from tsai_relcon.probes import hand_features
     with no_random(seed): untrained = type(encoder)(encoder.c_in, nf=encoder.nf).eval()
-    by_hand = {} if protocol=='finetune' else {'features by hand': lambda X: hand_features(X, rate)}
-    return {'encoder': encoder, 'untrained': untrained, **by_hand}
+    frozen = {} if protocol=='finetune' else {'features by hand': lambda X: hand_features(X, segs.rate), 'a constant': np.zeros((len(segs), 1))}
+    return {'encoder': encoder, 'untrained': untrained, **frozen}
 
-# %% ../nbs/14_cli.ipynb #0189d834
+# %% ../nbs/14_cli.ipynb #f7b5f0f8
 def _markdown(table, title, about):
-    "Mean and sd of every metric, at both levels"
+    "Mean, sd and pooled score of every metric, at both levels"
     from tsai_relcon.evaluation import metric_columns
     metrics = metric_columns(table)
-    lines = [f'# {title}', '', about, '', f"| encoder | level | {' | '.join(metrics)} |", f"|{' --- |'*(len(metrics)+2)}"]
+    lines = [f'# {title}', '', about, '', f"| encoder | level | score of | {' | '.join(metrics)} |", f"|{' --- |'*(len(metrics)+3)}"]
     for (name,level),t in table.groupby(['encoder','level'], sort=False):
-        mean, sd = (t.xs(w, level='fold')[metrics].iloc[0].astype(float) for w in ('mean','sd'))
-        lines.append(f"| {name} | {level} | {' | '.join(f'{mean[m]:.3g} (sd {sd[m]:.2g})' for m in metrics)} |")
-    for column, says in dict(seen='the encoder was pretrained on people who are tested', absent='absent from the test people', untrained='tested, but absent from the people fitted on').items():
-        if column in table and (seen := sorted({c for v in table[column].dropna() for c in v.split(', ') if c})): lines += ['', f"In some fold {says}: {', '.join(seen)} (see table.csv)."]
+        mean, sd, pooled = (t.xs(w, level='fold')[metrics].iloc[0].astype(float) for w in ('mean','sd','pooled'))
+        folds, n = len(t)-3, int(t.n_test.sum())
+        if folds>1: lines.append(f"| {name} | {level} | {folds} folds: mean (sd) | {' | '.join(f'{mean[m]:.3g} ({sd[m]:.2g})' for m in metrics)} |")
+        lines.append(f"| {name} | {level} | {n} answers{' pooled' if folds>1 else ''} | {' | '.join(f'{pooled[m]:.3g}' for m in metrics)} |")
+    first = table.loc[table.index[0][0]].loc['segment'].subjects.dropna()
+    lines += ['', f"Tested: {', '.join(sorted({w for v in first for w in v.split(', ')}))}."]
+    for column, says in dict(seen='By their names, the encoder was pretrained on people who are tested', absent='In some fold absent from the test people', untrained='In some fold tested, but absent from the people fitted on').items():
+        if column in table and (found := sorted({c for v in table[column].dropna() for c in v.split(', ') if c})): lines += ['', f"{says}: {', '.join(found)} (see table.csv)."]
     return '\n'.join(lines)+'\n'
 
 def _pictures(folder, answers, protocol, target, Z, segs, y):
@@ -180,11 +192,11 @@ def _pictures(folder, answers, protocol, target, Z, segs, y):
     from tsai_relcon import plots
     segment = answers[answers.level=='segment']
     def save(ax, name): ax.figure.savefig(folder/f'{name}.png', dpi=130)
-    if protocol=='regression': return save(plots.plot_predicted(segment.true, segment.predicted, segment.subject, title=target), 'predicted')
+    if protocol=='regression': return save(plots.plot_predicted(segment.true, segment.predicted, segment.subject, title=f'{target}, all folds'), 'predicted')
     classes = [c.removeprefix('p_') for c in answers.columns if c.startswith('p_')]
-    save(plots.plot_confusion(segment.true.astype(str), segment.predicted.astype(str), classes), 'confusion')
-    save(plots.plot_roc(segment.true.astype(str), segment[[f'p_{c}' for c in classes]].to_numpy(), classes), 'roc')
-    save(plots.plot_embeddings(Z, segs.labels), 'embeddings')
+    save(plots.plot_confusion(segment.true.astype(str), segment.predicted.astype(str), classes, title='all folds'), 'confusion')
+    save(plots.plot_roc(segment.true.astype(str), segment[[f'p_{c}' for c in classes]].to_numpy(), classes, title='all folds'), 'roc')
+    save(plots.plot_embeddings(Z, segs.labels, title='the frozen encoder'), 'embeddings')
 
 # %% ../nbs/14_cli.ipynb #e7dd3d3a
 @call_parse
@@ -221,7 +233,7 @@ def relcon_embed(
     else: pd.concat([pd.DataFrame(about), pd.DataFrame(Z, columns=[f'z{i}' for i in range(Z.shape[1])])], axis=1).to_csv(path, index=False)
     print(f'{Z.shape[0]} embeddings of {Z.shape[1]} numbers: {path}')
 
-# %% ../nbs/14_cli.ipynb #bc6d4a49
+# %% ../nbs/14_cli.ipynb #bf3cef8d
 @call_parse
 @_clear_errors
 def relcon_pretrain(
@@ -258,6 +270,7 @@ def relcon_pretrain(
     from fastai.torch_core import set_seed
     from tsai_relcon.data import relcon_dls, subject_splits
     from tsai_relcon.learner import load_distance, motif_learner, relcon_learner
+    if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
     motif = load_distance(distance, rate) if distance else None

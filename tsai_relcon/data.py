@@ -10,6 +10,7 @@ __all__ = ['ms2_to_g', 'counts_to_g', 'resample', 'windows', 'segment', 'resampl
            'segment_dls']
 
 # %% ../nbs/01_data.ipynb #17c767c4
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 import numpy as np
@@ -19,7 +20,7 @@ from fastai.data.core import TfmdDL, DataLoaders
 from fastai.torch_core import default_device
 from scipy.signal import resample_poly
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
-from tsai.data.core import TSTensor
+with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_windows, check_rate, is_flat
 
 # %% ../nbs/01_data.ipynb #3ae00ec4
@@ -300,7 +301,7 @@ def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L
         rows = _large_groups(groups, np.asarray(rows), 1+n_within, small_groups, name)
         ds = SegmentDataset(X[rows], groups[rows], None if segs is None else segs[rows], split_idx)
         dl = GroupDL(ds, n_groups, n_within, anchors, redraw, shuffle=split_idx==0, num_workers=num_workers, after_batch=batch_tfms, device=device)
-        if not len(dl): raise ValueError(f"`n_groups` is {n_groups}, `n_within` {n_within}: the {len(rows)} {name} segments do not fill one batch; take fewer of either")
+        if not len(dl): raise ValueError(f"`n_groups` is {n_groups}, `n_within` {n_within}: the {len(rows)} {name} segments do not fill one batch; with n_within={n_within} at most n_groups={sum(n//(1+n_within) for n in np.bincount(groups[rows]))} fits, or take fewer of either")
         return dl
     return _describe(DataLoaders(loader(train, 0, 'training'), loader(valid, 1, 'validation'), device=device), X, rate)
 
@@ -331,6 +332,7 @@ def _large_groups(groups, rows, least, small_groups, name):
     if few.any() and small_groups=='error':
         raise ValueError(f"{len(np.unique(groups[rows][few]))} {name} groups have fewer than the {least} segments that `n_within={least-1}` asks for (the smallest: {sizes.min()}); "
                          "take fewer `n_within`, a wider `neighbourhood`, or leave them out with small_groups='drop'")
+    if few.all(): raise ValueError(f"`n_within` is {least-1}: no {name} group has {least} segments; the largest has {sizes.max()}")
     return rows[~few]
 
 def _describe(dls, X, rate):

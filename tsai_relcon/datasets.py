@@ -8,11 +8,11 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/datasets.html.md"""
 __all__ = ['motionsense', 'pamap2', 'opportunity', 'hhar', 'hapt', 'mobgap']
 
 # %% ../nbs/03_datasets.ipynb #d5f7f99c
-import io, warnings
+import io
 from importlib.resources import as_file, files
 import numpy as np
 import pandas as pd
-from .core import Segments
+from .core import Segments, tell
 from .data import ms2_to_g
 from .files import PublishedFiles
 from .recordings import check_window, cut_stretches, gait_from_npz, native_rate, regular_stretches, runs
@@ -157,7 +157,7 @@ def opportunity(path,                # The publisher's archive, or the folder un
             out += [(m[1], start+s.start/30, a[s], 30., wanted[c]) for c,s in runs(d[rows,4]) if c in wanted]
     return cut_stretches(out, rate, length, overlap, 'Opportunity', clip)
 
-# %% ../nbs/03_datasets.ipynb #6b614121
+# %% ../nbs/03_datasets.ipynb #3d66478b
 _hhar = ('stand','sit','walk','stairsup','stairsdown','bike')
 
 def hhar(path,                # The publisher's archive, or the folder unpacked
@@ -194,7 +194,7 @@ def _hhar_table(published, name):
     nameless = table[['User','Device']].isna().any(axis=1)
     if nameless.any(): raise ValueError(f"`path`: {name} names no user or device in {nameless.sum()} rows (the first: {nameless.to_numpy().argmax()})")
     single = table.groupby(['User','Device', _sessions(table)]).User.transform('size')<2
-    if single.any(): warnings.warn(f"{single.sum()} rows of {name} stand alone between two starts of their watch's clock, and are left out")
+    if single.any(): tell(f"{single.sum()} rows of {name} stand alone between two starts of their watch's clock, and are left out")
     return table[~single]
 
 # %% ../nbs/03_datasets.ipynb #946af438

@@ -12,6 +12,7 @@ __all__ = ['classification_metrics', 'regression_metrics', 'evaluation_splits', 
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -23,10 +24,10 @@ from scipy.special import softmax
 from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error, mean_squared_error, roc_auc_score
-from .core import Segments, as_column
+from .core import Segments, as_column, tell
 from .data import _check_splits, resample_segments, subject_folds, subject_splits
 from .learner import get_embeddings, load_encoder, pretrained_on, subject_marks, validation_transform
-from .probes import check_options, protocols
+from .probes import check_options, options_of, protocols
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
 def classification_metrics(y:np.ndarray,      # (n,) true labels
@@ -94,12 +95,12 @@ def pool_probabilities(p:np.ndarray,       # (n, K) probabilities of the segment
     if pool=='geometric': return softmax(_of_each(workout, np.log(p.clip(1e-12)), np.mean), axis=1)
     raise ValueError(f"`pool` is {pool!r}; known are 'mean', 'vote' and 'geometric'")
 
-# %% ../nbs/11_evaluation.ipynb #3272b071
+# %% ../nbs/11_evaluation.ipynb #9065ca81
 def _trained_on(encoder):
     "Rate and length of what the encoder was trained on, None where unknown"
     if isinstance(encoder, Learner): return getattr(encoder.dls, 'rate', None), getattr(encoder.dls, 'len', None)
-    info = getattr(encoder, 'info', {})
-    return info.get('rate'), info.get('length')
+    info = getattr(encoder, 'info', None)
+    return (info.get('rate'), info.get('length')) if isinstance(info, dict) else (None, None)
 
 def match_segments(segs:Segments,
             rate:float,            # Hz that an encoder was trained on; None: unknown, nothing to match
@@ -160,7 +161,7 @@ def unseen_fold(encoder,      # Learner, file, or what `load_encoder` gives
     if seen.all() or not seen.any(): raise ValueError(f"`encoder` was pretrained on {'all' if seen.all() else 'none'} of these people, as far as it is known; wanted some, and some not")
     return [(np.flatnonzero(seen).tolist(), np.flatnonzero(~seen).tolist())]
 
-# %% ../nbs/11_evaluation.ipynb #27868f95
+# %% ../nbs/11_evaluation.ipynb #ea640d44
 def evaluate(encoder,                   # File, encoder, Learner, function of X, embeddings (N, E), transformer with fit and transform; or a dict of them
              segs:Segments,
              target:np.ndarray=None,    # (N,) what is predicted; None: the labels of `segs`
@@ -176,7 +177,7 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
              predictions:bool=False,    # Also return every answer?
              progress:bool=False,       # Show bars?
              **options                  # Of the protocol: Cs, max_iter; alphas; hidden, epochs, patience; epochs, lr, bs
-            )->pd.DataFrame:            # A row a fold, mean and sd, for segments and for workouts; with `predictions` a pair of tables
+            )->pd.DataFrame:            # A row a fold, their mean and sd, and all answers pooled, for segments and for workouts; with `predictions` a pair of tables
     "Score an encoder on people that its probe has not seen. Raises ValueError for malformed input"
     if isinstance(encoder, dict):
         return _side_by_side(encoder, segs, protocol, dict(target=target, folds=folds, workout=workout, pool=pool, valid_pct=valid_pct, n_labels=n_labels, seed=seed,
@@ -187,14 +188,22 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
     y = _check_target(segs, target, protocol)
     task = _Task(segs, y, None if protocol=='regression' else np.unique(y), _check_workout(segs, workout, y, protocol), pool, _seen(encoder, segs.subject))
     splits = evaluation_splits(segs.subject, folds, valid_pct, seed)
-    if task.seen.any() and any(task.seen[test].any() for *_,test in splits): warnings.warn("the encoder was pretrained on some of the people who are tested here, by their names (column `seen`): the score is not one for strangers; see `unseen_fold`")
+    if task.seen.any() and any(task.seen[test].any() for *_,test in splits): tell("the encoder was pretrained on some of the people who are tested here, by their names (column `seen`): the score is not one for strangers; see `unseen_fold`")
     fit_model = partial(protocols[protocol], features=_features(encoder, segs, protocol, resample, any_length, progress), y=y, seed=seed, refit=n_labels is None, **options)
     if protocol=='finetune': fit_model = partial(fit_model, encoder=encoder)
     judged = [_judge(task, fold, split, fit_model, n_labels, seed) for fold,split in enumerate(progress_bar(splits, leave=False) if progress else splits)]
-    table = _summarise(pd.DataFrame([row for rows,_ in judged for row in rows]))
-    return (table, pd.concat([a for _,answers in judged for a in answers], ignore_index=True)) if predictions else table
+    answers = pd.concat([a for _,answers in judged for a in answers], ignore_index=True)
+    table = _summarise(pd.DataFrame([row for rows,_ in judged for row in rows]), answers, task.classes)
+    return (table, answers) if predictions else table
 
-# %% ../nbs/11_evaluation.ipynb #a0bcef93
+# %% ../nbs/11_evaluation.ipynb #3d7018b2
+@dataclass
+class _Embedded:
+    "Embeddings that remember whose recordings trained their encoder"
+    Z:    np.ndarray
+    info: dict
+    def __call__(self, X): return self.Z
+
 @dataclass
 class _Task:
     "What is predicted of whom"
@@ -234,6 +243,8 @@ def _levels_of(task, p, rows):
 
 def _few(y, rows, n, rng):
     "`n` rows a class, or all of a class that has fewer"
+    least = min((y[rows]==c).sum() for c in np.unique(y[rows]))
+    if least<n: tell(f"`n_labels` is {n}, but some class has {least} labelled segments only: all of these are taken (column `n_train`)")
     return np.concatenate([rng.permutation(rows[y[rows]==c])[:n] for c in np.unique(y[rows])])
 
 def _probabilities(model, Z, classes):
@@ -248,7 +259,7 @@ def _probabilities(model, Z, classes):
 
 def _listed(values): return ', '.join(map(str, np.unique(values)))
 
-# %% ../nbs/11_evaluation.ipynb #7ac94708
+# %% ../nbs/11_evaluation.ipynb #cf0c95f0
 def _check_encoder(encoder, protocol):
     "The encoder, loaded if it is a file"
     if not isinstance(protocol, str) or protocol not in protocols: raise ValueError(f"`protocol` is {protocol!r}; known are {', '.join(map(repr, protocols))}")
@@ -284,11 +295,11 @@ def _check_workout(segs, workout, y, protocol):
     if protocol!='regression' and (count.y>1).any():
         says = f"{(count.y>1).sum()} of {len(count)} workouts have several labels, so no single answer"
         if given: raise ValueError(f"`workout`: {says}")
-        warnings.warn(f"no workout level: {says}; cut recordings where the label changes, or pass `workout`")
+        tell(f"no workout level: {says}; cut recordings where the label changes, or pass `workout`")
         return None
     return workout
 
-# %% ../nbs/11_evaluation.ipynb #1f52c977
+# %% ../nbs/11_evaluation.ipynb #24f3519c
 def _side_by_side(encoders, segs, protocol, kw):
     "The tables of several encoders, each checked before the first is fitted"
     if not encoders: raise ValueError("`encoder` is an empty dict; wanted names and encoders")
@@ -298,7 +309,12 @@ def _side_by_side(encoders, segs, protocol, kw):
         try: return f(*args, **kw)
         except ValueError as e: raise ValueError(f"encoder {name!r}: {e}") from None
     checked = {name: named(name, _check_encoder, e, of[name]) for name,e in encoders.items()}
-    out = {name: named(name, evaluate, e, segs, protocol=of[name], **kw) for name,e in checked.items()}
+    settings = set(signature(evaluate).parameters)
+    options  = {k: v for k,v in kw.items() if k not in settings}
+    unknown  = [k for k in options if not any(k in options_of(p) for p in of.values())]
+    if unknown: raise ValueError(f"`{unknown[0]}` is no option of {', '.join(map(repr, dict.fromkeys(of.values())))}")
+    def for_protocol(p): return {k: v for k,v in kw.items() if k not in options or k in options_of(p)}
+    out = {name: named(name, evaluate, e, segs, protocol=of[name], **for_protocol(of[name])) for name,e in checked.items()}
     if not kw['predictions']: return pd.concat(out, names=['encoder'])
     tables, answers = ({name: o[i] for name,o in out.items()} for i in (0, 1))
     return pd.concat(tables, names=['encoder']), pd.concat(answers, names=['encoder']).reset_index('encoder').reset_index(drop=True)
@@ -312,16 +328,18 @@ def metric_columns(table:pd.DataFrame)->list:
     "The columns of a table of `evaluate` that hold scores"
     return [c for c in ('macro_f1','kappa','accuracy','auc','mse','sd_squared_error','mae','sd_absolute_error','r') if c in table]
 
-def _summarise(table):
-    "Indexed by level and fold, with mean and sd over the folds"
+def _summarise(table, answers, classes):
+    "Indexed by level and fold; after the folds their mean and sd, and the score of all answers pooled"
     metrics, parts = metric_columns(table), []
     for level,t in table.groupby('level', sort=False):
-        ends = pd.DataFrame([dict(level=level, fold=name, **values) for name,values in [('mean', t[metrics].mean()), ('sd', t[metrics].std())]])
-        parts.append(pd.concat([t.astype({'fold': object}), ends]))
+        a = answers[answers.level==level]
+        pooled = regression_metrics(a.true, a.predicted) if classes is None else classification_metrics(a.true, a[[f'p_{c}' for c in classes]], classes)
+        ends = [dict(level=level, fold=name, **values) for name,values in [('mean', t[metrics].mean()), ('sd', t[metrics].std()), ('pooled', {m: pooled[m] for m in metrics})]]
+        parts.append(pd.concat([t.astype({'fold': object}), pd.DataFrame(ends)]))
     out = pd.concat(parts).astype(dict(n_test='Int64', n_train='Int64')).set_index(['level','fold'])
     return out.loc[[l for l in ('segment','workout') if l in out.index]]
 
-# %% ../nbs/11_evaluation.ipynb #500a4040
+# %% ../nbs/11_evaluation.ipynb #0f3d44de
 def label_efficiency(encoder,             # As for `evaluate`, a dict of them included
                      segs:Segments,
                      n_labels:tuple=(1,5,10,50), # Labelled segments a class
@@ -338,5 +356,6 @@ def label_efficiency(encoder,             # As for `evaluate`, a dict of them in
     protocol = kwargs.get('protocol', 'linear')
     encoder = _check_encoder(encoder, protocol)
     if protocol!='finetune' and not _is_transformer(encoder):                             # embed once
-        encoder = _features(encoder, segs, protocol, kwargs.pop('resample', False), kwargs.pop('any_length', False), kwargs.get('progress', False))(None)
+        features = _features(encoder, segs, protocol, kwargs.pop('resample', False), kwargs.pop('any_length', False), kwargs.get('progress', False))
+        encoder = _Embedded(features(None), dict(subjects=pretrained_on(encoder)))
     return pd.concat({(n, i): evaluate(encoder, segs, n_labels=n, seed=seed+i, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])

@@ -10,6 +10,7 @@ __all__ = ['plain_adam', 'motif_learner', 'relcon_learner', 'get_embeddings', 'e
            'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
+import warnings
 import hashlib, json, os, time
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from fastai.optimizer import Adam
 from fastprogress.fastprogress import progress_bar
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
-from tsai.data.core import TSTensor
+with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows
 from .data import GroupDL, segment_dls
 from .models import RelConResNet34
@@ -166,7 +167,8 @@ def subject_marks(subject)->np.ndarray: # Names of any shape -> as many marks
 def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data or its file tell them"
-    if not isinstance(encoder, Learner): return set(getattr(encoder, 'info', {}).get('subjects', []))
+    info = getattr(encoder, 'info', None)
+    if not isinstance(encoder, Learner): return set(info.get('subjects', [])) if isinstance(info, dict) else set()
     known = [dl.dataset.segs.subject for dl in encoder.dls.loaders if getattr(dl.dataset, 'segs', None) is not None]
     return set(subject_marks(np.unique(np.concatenate(known).astype(str)))) if known else set()
 

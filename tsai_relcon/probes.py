@@ -7,7 +7,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/probes.html.md"""
 # %% auto #0
 __all__ = ['hand_features', 'linear_probe']
 
-# %% ../nbs/10_probes.ipynb #ab81064b
+# %% ../nbs/10_probes.ipynb #c9e9bef9
 import warnings
 from collections import OrderedDict
 from copy import deepcopy
@@ -28,7 +28,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
-from tsai.models.layers import GAP1d, create_fc_head
+with warnings.catch_warnings(): from tsai.models.layers import GAP1d, create_fc_head     # tsai silences the whole process
 from .core import check_rate, check_windows
 from .data import subject_splits
 from .callback import KeepBest
@@ -92,7 +92,7 @@ def _mlp(features, y, fit, valid, seed=0, refit=True, hidden=512, epochs=100, pa
         if since>=patience: break
     return Z, make_pipeline(scaler, kept), at, fit
 
-# %% ../nbs/10_probes.ipynb #cfe58351
+# %% ../nbs/10_probes.ipynb #c7ad7bee
 class _Finetuned:
     "What a fine-tuned learner looks like to the table: scikit-learn's `predict_proba` and `classes_`"
     def __init__(self, learn, classes): self.learn, self.classes_ = learn, classes
@@ -107,7 +107,7 @@ def _network(encoder, c_out):
     return net.requires_grad_(True)
 
 def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-3, bs=16):
-    from tsai.models.utils import ts_splitter                                              # here, for it brings torchvision
+    with warnings.catch_warnings(): from tsai.models.utils import ts_splitter              # here, for it brings torchvision, and tsai silences the whole process
     X = features(fit)
     classes, codes = np.unique(y[fit], return_inverse=True)
     known = valid[np.isin(y[valid], classes)]
@@ -120,12 +120,16 @@ def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=
         with learn.no_bar(), learn.no_logging(): learn.fit(epochs, lr)
     return X, _Finetuned(learn, classes), learn.keep_best.best_epoch+1, fit
 
-# %% ../nbs/10_probes.ipynb #03eecf44
+# %% ../nbs/10_probes.ipynb #9d9c2a3a
 protocols = dict(linear=_linear, mlp=_mlp, finetune=_finetune, ridge=_ridge, regression=_regression)
+
+def options_of(protocol):
+    "What a protocol can be told"
+    return set(signature(protocols[protocol]).parameters) - {'features','y','fit','valid','seed','refit','encoder'}
 
 def check_options(protocol, options):
     "Raises ValueError for an option that a protocol has not, or for a value that it cannot take"
-    known = set(signature(protocols[protocol]).parameters) - {'features','y','fit','valid','seed','refit','encoder'}
+    known = options_of(protocol)
     for name,value in options.items():
         if name not in known: raise ValueError(f"`{name}` is no option of protocol {protocol!r}; it has {', '.join(sorted(known))}")
         many, whole = name in ('Cs','alphas'), name not in ('Cs','alphas','lr')

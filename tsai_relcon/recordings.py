@@ -7,15 +7,14 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/recordings.html.md"""
 # %% auto #0
 __all__ = ['gait_targets', 'regular_stretches', 'native_rate', 'from_csv', 'from_npz', 'gait_from_npz']
 
-# %% ../nbs/02_recordings.ipynb #03567c9a
-import warnings
+# %% ../nbs/02_recordings.ipynb #4774b4c2
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import Segments, check_rate, is_flat
+from .core import Segments, check_rate, is_flat, tell
 from .data import resample, segment, windows
 
-# %% ../nbs/02_recordings.ipynb #bbd711a6
+# %% ../nbs/02_recordings.ipynb #56e862f3
 def regular_stretches(time:np.ndarray,      # (T,) seconds, not falling
                       a:np.ndarray,         # (T, 3); rows with NaN or infinity count as missing
                       rate:float=None,      # Steps a second; None: what the median step says
@@ -48,7 +47,7 @@ def _ordered(time, rows):
     step = np.diff(time[rows])
     repeats = int((step==0).sum())
     if repeats>.1*len(rows): raise ValueError(f"`time` repeats itself in {repeats} of {len(rows)} rows: a clock coarser than the samples, or two sensors in one recording")
-    if repeats: warnings.warn(f"{repeats} of {len(rows)} rows repeat the time before them and are left out")
+    if repeats: tell(f"{repeats} of {len(rows)} rows repeat the time before them and are left out")
     return rows[np.r_[True, step>0]] if len(rows) else rows
 
 def native_rate(time:np.ndarray # (T,) seconds, not falling
@@ -63,7 +62,7 @@ def native_rate(time:np.ndarray # (T,) seconds, not falling
     rate = np.maximum(1, np.round(step/np.median(step))).sum()/step.sum()                    # a step of two is a sample lost
     return float(round(rate)) if rate>=1 and abs(rate-round(rate))<.002*rate else float(rate)
 
-# %% ../nbs/02_recordings.ipynb #6502dd53
+# %% ../nbs/02_recordings.ipynb #6f219e8a
 def runs(labels:np.ndarray # (T,), missing ones as None or NaN
         )->list:           # (label or None, slice) of each run of equal labels
     "Where a recording's label changes"
@@ -90,11 +89,11 @@ def cut_stretches(stretches:list, # (subject, start in seconds, samples (n, 3) i
     who, start, samples, rates, labels = zip(*stretches)
     long = [i for i,a in enumerate(samples) if int(len(a)*rate/rates[i])>=length]
     if not long: raise ValueError(f"`length` is {length} ({length/rate:.3g} s at {rate:g} Hz); the longest of the {len(samples)} stretches of {what} has {max(len(a)/r for a,r in zip(samples, rates)):.3g} s")
-    if len(long)<len(samples): warnings.warn(f"{len(samples)-len(long)} of {len(samples)} stretches of {what} are shorter than a window of {length/rate:.3g} s and left out")
+    if len(long)<len(samples): tell(f"{len(samples)-len(long)} of {len(samples)} stretches of {what} are shorter than a window of {length/rate:.3g} s and left out")
     resampled = [resample(np.asarray(samples[i], np.float64), rates[i], rate) for i in long]
     if clip is not None: resampled = [np.clip(a, -clip, clip) for a in resampled]          # after the filter, which rings
     n_flat = sum(int(is_flat(windows(a, length, overlap).transpose(0,2,1)).sum()) for a in resampled)
-    if n_flat: warnings.warn(f"{n_flat} windows of {what} are flat, from a sensor that was off or stuck, and left out")
+    if n_flat: tell(f"{n_flat} windows of {what} are flat, from a sensor that was off or stuck, and left out")
     names = None if labels[0] is None else [_at_rate(labels[i], len(a), rates[i]/rate) for i,a in zip(long, resampled)]
     return segment(resampled, [who[i] for i in long], rate, length, overlap=overlap, start=[start[i] for i in long], labels=names, flat='drop')
 
@@ -102,7 +101,7 @@ def _at_rate(label, n, ratio):
     "One label for all, or each new sample that of the old one it lies in"
     return label if np.ndim(label)==0 else label[(np.arange(n)*ratio).astype(int).clip(0, len(label)-1)]
 
-# %% ../nbs/02_recordings.ipynb #51c36611
+# %% ../nbs/02_recordings.ipynb #47a3c4f3
 _units = {'g': 1., 'mg': 1e-3, 'm/s2': 1/9.80665, 'm/s^2': 1/9.80665}
 _time_units = dict(s=1., ms=1e-3, us=1e-6, ns=1e-9)
 
@@ -134,8 +133,8 @@ def from_csv(path,                       # A CSV file, or a folder of them (thos
             try: found, rate = _stretches(d, scale, rate, max_gap)
             except ValueError as e: raise ValueError(f"{f}, subject {who}: {e}") from None
             out += [(who, *o) for o in found if label is None or o[-1] is not None]
-    if missing:    warnings.warn(f"{missing} rows of {path} lack an axis or the time and count as missing")
-    if unlabelled: warnings.warn(f"{unlabelled} rows of {path} have no label and are left out")
+    if missing:    tell(f"{missing} rows of {path} lack an axis or the time and count as missing")
+    if unlabelled: tell(f"{unlabelled} rows of {path} have no label and are left out")
     return _checked(cut_stretches(_from_zero(out), *check_window(rate, length, 2.56), overlap, str(path)), path)
 
 def _stretches(d, scale, rate, max_gap):
@@ -152,13 +151,13 @@ def _from_zero(stretches):
     for who,start,a,rate,_ in stretches:
         if start<ends.get(who, -np.inf)-1/rate: overlapping.add(who)
         ends[who] = max(ends.get(who, -np.inf), start+len(a)/rate)
-    if overlapping: warnings.warn(f"recordings of the same person overlap in time ({', '.join(sorted(overlapping)[:5])}): simultaneous sensors, or clocks that each begin at 0? Neighbourhoods in time take them as simultaneous")
+    if overlapping: tell(f"recordings of the same person overlap in time ({', '.join(sorted(overlapping)[:5])}): simultaneous sensors, or clocks that each begin at 0? Neighbourhoods in time take them as simultaneous")
     return [(who, start-origin, *rest) for who,start,*rest in stretches]
 
 def _checked(segs, path):
     "A warning for what looks like the wrong unit on the small side; the large is refused by `Segments`"
     magnitude = np.median(np.linalg.norm(segs.X, axis=1))
-    if magnitude<.3: warnings.warn(f"{path} has a median magnitude of {magnitude:.2g} g; worn sensors show about 1 g: is `unit` right? (Acceleration without gravity reads so too)")
+    if magnitude<.3: tell(f"{path} has a median magnitude of {magnitude:.2g} g; worn sensors show about 1 g: is `unit` right? (Acceleration without gravity reads so too)")
     return segs
 
 # %% ../nbs/02_recordings.ipynb #26596ca8
@@ -237,7 +236,7 @@ def _to_seconds(time, unit, f):
     if bad.any(): raise ValueError(f"`path`: {f} has the time {time[bad].iloc[0]!r} (row {bad.to_numpy().argmax()}); wanted numbers, or for dates time_unit='date'")
     return (numbers-numbers.min()).astype(float)*_time_units[unit] + float(numbers.min())*_time_units[unit] # whole nanoseconds do not fit a float
 
-# %% ../nbs/02_recordings.ipynb #f49236d6
+# %% ../nbs/02_recordings.ipynb #e4fbe01d
 _ios = ('motionsense','seglearn_watch')        # stored with the sign of iOS
 
 def _layout(path, negate=None):
@@ -300,7 +299,7 @@ def _labelled(segs, path):
     "Those whose commonest label is a wanted one"
     rows = segs.labels!=''
     if not rows.any(): raise ValueError(f"`labels`: no window of {path} has one of those wanted")
-    if not rows.all(): warnings.warn(f"{(~rows).sum()} of {len(segs)} windows of {path} are mostly unlabelled, or have a label that is not wanted, and are left out")
+    if not rows.all(): tell(f"{(~rows).sum()} of {len(segs)} windows of {path} are mostly unlabelled, or have a label that is not wanted, and are left out")
     return segs[rows]
 
 # %% ../nbs/02_recordings.ipynb #970910ef
