@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from tsai_relcon import datasets as ds
 from tsai_relcon.datasets import hapt, hhar, mobgap, motionsense, opportunity, pamap2
-from tsai_relcon.recordings import from_csv, from_npz, gait_from_npz, native_rate, regular_stretches
+from tsai_relcon.recordings import from_csv, from_npz, gait_from_npz, _layout, native_rate, regular_stretches
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
@@ -384,7 +384,7 @@ def test_npz_malformed(tmp_path, walk):
 
 def test_gait_targets_are_means_over_the_strides_in_a_window():
     segs, targets = mobgap()
-    d = ds._bundled('mobgap')
+    with ds._bundled('mobgap') as path: d, *_ = _layout(path)
     rows = np.flatnonzero(d['target_source']=='INDIP')
     names = [r for r in range(9) if d['offsets'][r+1]-d['offsets'][r]>=256]
     for i in range(0, len(segs), 17):
@@ -411,6 +411,7 @@ def test_gait_files(tmp_path, walk):
     np.savez(tmp_path/'a.npz', **layout(walk), **strides)
     with pytest.raises(ValueError, match='`source`'): gait_from_npz(tmp_path/'a.npz', source='x')
     with pytest.raises(ValueError, match='`length`'): gait_from_npz(tmp_path/'a.npz', length=5000)
+    with pytest.warns(UserWarning, match='1 of 3 stretches'): assert list(gait_from_npz(tmp_path/'a.npz', length=700)[0].subject)==['ann','ben']   # the short one is told
     np.savez(tmp_path/'a.npz', **layout(walk), **strides, target_source=np.array(['x','y','x']))
     with pytest.raises(ValueError, match='choose one'): gait_from_npz(tmp_path/'a.npz')
     assert list(gait_from_npz(tmp_path/'a.npz', overlap=0, source='x')[1].stride_time_s)==pytest.approx([1.,.9])

@@ -11,6 +11,7 @@ __all__ = ['relcon_evaluate', 'relcon_embed', 'relcon_pretrain']
 import os, sys, warnings
 from functools import wraps
 from pathlib import Path
+from fastcore.meta import delegates
 from fastcore.script import call_parse, store_true
 
 # %% ../nbs/14_cli.ipynb #36b33a42
@@ -52,7 +53,17 @@ def _column(name):
     "A column's name; `file` and `folder` stand for the name of the file and of the folder it is in"
     return {'file': lambda f: f.stem, 'folder': lambda f: f.parent.name, 'none': None}.get(name, name)
 
-def _read(data, rate, length, overlap, reader='', place='', unit='', time='time', axes='x,y,z', subject='subject', label='label', time_unit='s'):
+def _read(data, rate, length,
+    overlap:str='',        # Share of a segment that the next one repeats; none: what the reader takes by default
+    reader:str='',         # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
+    place:str='',          # For npz files: one place of the body
+    unit:str='',           # For CSV: g, mg, m/s2, or the counts for 1 g
+    time:str='time',       # For CSV: column of the time
+    axes:str='x,y,z',      # For CSV: columns of the three axes
+    subject:str='subject', # For CSV: column of the subject; 'file' or 'folder': the file's or the folder's name
+    label:str='label',     # For CSV: column of the label; 'file' or 'folder' as above; 'none': all that there is, without labels
+    time_unit:str='s'      # For CSV: s, ms, us, ns, or date
+):
     "(Segments, DataFrame of gait targets or None), at the rate and length of the weights"
     from tsai_relcon import datasets as d, recordings as r
     window = dict(rate=rate, length=length, **_overlap(overlap))
@@ -81,9 +92,9 @@ def _unit(unit):
     except ValueError: return unit
 
 def _unlabelled_mobgap(window):
-    from importlib.resources import as_file, files
+    from tsai_relcon.datasets import _bundled
     from tsai_relcon.recordings import from_npz
-    with as_file(files('tsai_relcon').joinpath('bundled/mobgap.npz')) as path: return from_npz(path, cut='unlabelled', **window)
+    with _bundled('mobgap') as path: return from_npz(path, cut='unlabelled', **window)
 
 def _folder(out, overwrite):
     "A folder to write into. Raises FileExistsError for one that holds something, OSError where it cannot be made"
@@ -104,6 +115,7 @@ def _weights(path):
 # %% ../nbs/14_cli.ipynb #6e136ad2
 @call_parse
 @_clear_errors
+@delegates(_read)
 def relcon_evaluate(
     weights:str,               # File of weights: encoder.safetensors
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
@@ -115,24 +127,16 @@ def relcon_evaluate(
     epochs:int=0,              # For mlp and finetune; 0: the protocol's own (100, 10)
     lr:float=0.,               # For finetune; 0: its own (0.001)
     seed:int=0,                # Of folds, choices and models
-    overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
-    reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
-    place:str='',              # For npz files: one place of the body
-    unit:str='',               # For CSV: g, mg, m/s2, or the counts for 1 g
-    time:str='time',           # For CSV: column of the time
-    axes:str='x,y,z',          # For CSV: columns of the three axes
-    subject:str='subject',     # For CSV: column of the subject; 'file' or 'folder': the file's or the folder's name
-    label:str='label',         # For CSV: column of the label; 'file' or 'folder' as above
-    time_unit:str='s',         # For CSV: s, ms, us, ns, or date
-    overwrite:store_true=False # Write over an earlier report
+    overwrite:store_true=False, # Write over an earlier report
+    **reading
 ):
     "Judge a frozen encoder on people that its probe has not seen: table (CSV, Markdown), every answer, pictures"
-    from tsai_relcon.evaluation import evaluate, get_embeddings, unseen_fold
+    from tsai_relcon.evaluation import evaluate, unseen_fold
     if folds not in ('loso','unseen') and not (folds.isascii() and folds.isdigit()): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, loso, or unseen")
     encoder = _weights(weights)
     rate, length = encoder.info['rate'], encoder.info['length']
     folder = _folder(out, overwrite)
-    segs, targets = _read(data, rate, length, overlap, reader, place, unit, time, axes, subject, label, time_unit)
+    segs, targets = _read(data, rate, length, **reading)
     segs, y = _regression_target(segs, targets, target, protocol)
     print(segs, flush=True)
     encoders = _compared(encoder, segs, seed, protocol) if compare else {Path(weights).stem: encoder}
@@ -143,7 +147,7 @@ def relcon_evaluate(
     answers.to_csv(folder/'answers.csv', index=False)
     text = _markdown(table, f'{Path(weights).name} on {Path(data).name}: protocol {protocol}, {_folds_in_words(folds)}, seed {seed}', str(segs))
     (folder/'table.md').write_text(text)
-    _pictures(folder, answers[answers.encoder==next(iter(encoders))], protocol, target, get_embeddings(encoder, segs), segs, y)
+    _pictures(folder, answers[answers.encoder==next(iter(encoders))], protocol, target, encoder, segs)
     print(text.split('\n\n', 2)[2] + f'\nTable, answers and pictures: {folder}/')
 
 _report_files = ('table.csv','table.md','answers.csv','confusion.png','roc.png','embeddings.png','predicted.png')
@@ -186,35 +190,29 @@ def _markdown(table, title, about):
         if column in table and (found := sorted({c for v in table[column].dropna() for c in v.split(', ') if c})): lines += ['', f"{says}: {', '.join(found)} (see table.csv)."]
     return '\n'.join(lines)+'\n'
 
-def _pictures(folder, answers, protocol, target, Z, segs, y):
+def _pictures(folder, answers, protocol, target, encoder, segs):
     import matplotlib
     matplotlib.use('Agg')
     from tsai_relcon import plots
+    from tsai_relcon.learner import get_embeddings
     segment = answers[answers.level=='segment']
     def save(ax, name): ax.figure.savefig(folder/f'{name}.png', dpi=130)
     if protocol=='regression': return save(plots.plot_predicted(segment.true, segment.predicted, segment.subject, title=f'{target}, all folds'), 'predicted')
     classes = [c.removeprefix('p_') for c in answers.columns if c.startswith('p_')]
     save(plots.plot_confusion(segment.true.astype(str), segment.predicted.astype(str), classes, title='all folds'), 'confusion')
     save(plots.plot_roc(segment.true.astype(str), segment[[f'p_{c}' for c in classes]].to_numpy(), classes, title='all folds'), 'roc')
-    save(plots.plot_embeddings(Z, segs.labels, title='the frozen encoder'), 'embeddings')
+    save(plots.plot_embeddings(get_embeddings(encoder, segs), segs.labels, title='the frozen encoder'), 'embeddings')
 
 # %% ../nbs/14_cli.ipynb #e7dd3d3a
 @call_parse
 @_clear_errors
+@delegates(_read)
 def relcon_embed(
     weights:str,               # File of weights: encoder.safetensors
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str,                   # File to write: .npz, or .csv
-    overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
-    reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
-    place:str='',              # For npz files: one place of the body
-    unit:str='',               # For CSV: g, mg, m/s2, or the counts for 1 g
-    time:str='time',           # For CSV: column of the time
-    axes:str='x,y,z',          # For CSV: columns of the three axes
-    subject:str='subject',     # For CSV: column of the subject; 'file' or 'folder': the file's or the folder's name
-    label:str='label',         # For CSV: column of the label; 'file', 'folder', or 'none': all that there is, without labels
-    time_unit:str='s',         # For CSV: s, ms, us, ns, or date
-    overwrite:store_true=False # Write over a file that is there
+    overwrite:store_true=False, # Write over a file that is there
+    **reading
 ):
     "An embedding for each segment, with its subject, time, recording and label"
     import numpy as np, pandas as pd
@@ -224,7 +222,7 @@ def relcon_embed(
     if path.is_dir() or path.exists() and not overwrite: raise FileExistsError(f"`out`: {path} is there already; give another name, or pass --overwrite")
     encoder = _weights(weights)
     _folder(path.parent, True)
-    segs, targets = _read(data, encoder.info['rate'], encoder.info['length'], overlap, reader, place, unit, time, axes, subject, label, time_unit)
+    segs, targets = _read(data, encoder.info['rate'], encoder.info['length'], **reading)
     print(segs, flush=True)
     Z = get_embeddings(encoder, segs, progress=True)
     about = {k: v for k,v in dict(subject=segs.subject, time=segs.time, recording=segs.recording, label=segs.labels).items() if v is not None}
@@ -236,12 +234,12 @@ def relcon_embed(
 # %% ../nbs/14_cli.ipynb #bf3cef8d
 @call_parse
 @_clear_errors
+@delegates(_read, but=['label'])
 def relcon_pretrain(
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str,                   # Folder for distance.safetensors, encoder.safetensors and the losses
     rate:float=100.,           # Samples a second to train on
     length:int=256,            # Samples a segment
-    overlap:str='',            # Share of a segment that the next one repeats; none: what the reader takes by default
     width:int=64,              # First width of the ResNet-34; the paper's is 64, 16 is quick on a CPU
     epochs:int=10,             # Of the encoder
     lr:float=1e-3,             # Its rate of learning, one cycle
@@ -257,14 +255,8 @@ def relcon_pretrain(
     leave_out:float=0.,        # Share of the subjects left out altogether, to be tested on: relcon-evaluate --folds unseen
     valid_pct:float=.2,        # Share of the other subjects that validate
     seed:int=0,                # Of weights, splits and batches
-    reader:str='',             # pamap2, pamap2_ankle, opportunity, hhar, hapt or motionsense
-    place:str='',              # For npz files: one place of the body
-    unit:str='',               # For CSV: g, mg, m/s2, or the counts for 1 g
-    time:str='time',           # For CSV: column of the time
-    axes:str='x,y,z',          # For CSV: columns of the three axes
-    subject:str='subject',     # For CSV: column of the subject; 'file' or 'folder': the file's or the folder's name
-    time_unit:str='s',         # For CSV: s, ms, us, ns, or date
-    overwrite:store_true=False # Write into a folder that is there
+    overwrite:store_true=False, # Write into a folder that is there
+    **reading
 ):
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
     from fastai.torch_core import set_seed
@@ -275,7 +267,7 @@ def relcon_pretrain(
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
     motif = load_distance(distance, rate) if distance else None
     folder = _folder(out, overwrite)
-    segs, _ = _read(data, rate, length, overlap, reader, place, unit, time, axes, subject, 'none', time_unit)
+    segs, _ = _read(data, rate, length, label='none', **reading)
     if leave_out: segs = _without(segs, leave_out, seed)
     print(segs, flush=True)
     set_seed(seed)

@@ -63,15 +63,23 @@ def resample(a:np.ndarray,   # (T, 3) one recording
     return a.astype(np.float32)
 
 # %% ../nbs/01_data.ipynb #c290d1eb
+def _check_length(length)->int:
+    "Raises ValueError unless `length` is a whole number of samples, 2 or more"
+    if isinstance(length, (bool,str)) or not np.isfinite(length) or length!=int(length) or length<2: raise ValueError(f"`length` is {length!r}; wanted a whole number of samples, 2 or more")
+    return int(length)
+
 def _step(length, overlap): return max(1, round(length*(1-overlap)))
+
+def _count_windows(n, length, overlap):
+    "Windows in `n` samples"
+    return max(0, (n-length)//_step(length, overlap)+1)
 
 def windows(a:np.ndarray,      # (T, ...) samples
             length:int,        # Samples a window
             overlap:float=0.   # Share of a window that the next one repeats, 0 to below 1
            )->np.ndarray:      # (n, length, ...)
     "Windows of one recording, what is left at the end dropped. Raises ValueError if there is no whole window"
-    if not (length==int(length) and length>=2): raise ValueError(f"`length` is {length}; wanted a whole number of samples, 2 or more")
-    length = int(length)
+    length = _check_length(length)
     if not 0<=overlap<1: raise ValueError(f"`overlap` is {overlap}; wanted a share of the window: 0 up to, not including, 1")
     if len(a)<length: raise ValueError(f"`a` has {len(a)} samples; a window of {length} does not fit: leave this recording out, or take shorter windows")
     starts = np.arange(0, len(a)-length+1, _step(length, overlap))
@@ -82,6 +90,14 @@ def _majority(labels):
     names, codes = np.unique(labels, return_inverse=True)
     codes = codes.reshape(labels.shape)
     return names[(codes[...,None]==np.arange(len(names))).sum(1).argmax(1)]
+
+def _end_to_end(who, seconds)->list:
+    "Start of each recording, if those of the same person were made one after the other"
+    clock, starts = {}, []
+    for name,duration in zip(who, seconds):
+        starts.append(clock.get(name, 0.))
+        clock[name] = starts[-1]+duration
+    return starts
 
 def segment(recordings:list,     # Arrays (T, 3) in g
             subject:list,        # Who wore the sensor, one entry a recording
@@ -101,10 +117,9 @@ def segment(recordings:list,     # Arrays (T, 3) in g
         if isinstance(v, str): raise ValueError(f"`{name}` is the text {v!r}; wanted a list with one entry a recording: [{v!r}]*len(recordings)")
         if v is not None and len(v)!=len(recordings): raise ValueError(f"`{name}` has {len(v)} entries for {len(recordings)} recordings; wanted one each")
     if not len(recordings): raise ValueError("`recordings` is empty; wanted a list of arrays (T, 3)")
-    new_rate, parts, clock = check_rate(rate if new_rate is None else new_rate, 'new_rate'), [], {}
-    for r,(a,who) in enumerate(zip(recordings, subject)):
-        t0 = clock.get(who, 0.) if start is None else start[r]
-        clock[who] = t0 + len(a)/rate
+    new_rate, parts = check_rate(rate if new_rate is None else new_rate, 'new_rate'), []
+    start = _end_to_end(subject, [len(a)/rate for a in recordings]) if start is None else start
+    for r,(a,who,t0) in enumerate(zip(recordings, subject, start)):
         try:
             x = windows(resample(a, rate, new_rate), length, overlap)
             offsets = np.arange(len(x))*_step(length, overlap)/new_rate
@@ -305,14 +320,14 @@ def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L
         return dl
     return _describe(DataLoaders(loader(train, 0, 'training'), loader(valid, 1, 'validation'), device=device), X, rate)
 
-def _check_splits(splits, n):
-    "Two lists of row numbers"
+def _check_splits(splits, n, what='`splits`', other='validation'):
+    "Two lists of row numbers, below `n`"
     try: train, valid = [np.asarray(list(rows)) for rows in splits]
-    except (TypeError, ValueError): raise ValueError("`splits`: wanted two lists of row numbers: (training rows, validation rows)") from None
-    for name,rows in dict(training=train, validation=valid).items():
-        if not len(rows) or rows.dtype.kind not in 'iu' or rows.ndim!=1: raise ValueError(f"`splits`: the {name} rows are {len(rows)} of {rows.dtype}; wanted row numbers, one or more (np.flatnonzero(mask) of a mask)")
-        if rows.min()<0 or rows.max()>=n: raise ValueError(f"`splits`: the {name} rows go from {rows.min()} to {rows.max()}; the data have rows 0 to {n-1}")
-        if len(np.unique(rows))<len(rows): raise ValueError(f"`splits`: {len(rows)-len(np.unique(rows))} {name} rows are named twice")
+    except (TypeError, ValueError): raise ValueError(f"{what}: wanted two lists of row numbers: (training rows, {other} rows)") from None
+    for name,rows in {'training': train, other: valid}.items():
+        if not len(rows) or rows.dtype.kind not in 'iu' or rows.ndim!=1: raise ValueError(f"{what}: the {name} rows are {len(rows)} of {rows.dtype}; wanted row numbers, one or more (np.flatnonzero(mask) of a mask)")
+        if rows.min()<0 or rows.max()>=n: raise ValueError(f"{what}: the {name} rows go from {rows.min()} to {rows.max()}; the data have rows 0 to {n-1}")
+        if len(np.unique(rows))<len(rows): raise ValueError(f"{what}: {len(rows)-len(np.unique(rows))} {name} rows are named twice")
     return train, valid
 
 def _group_numbers(X, segs, groups, neighbourhood):

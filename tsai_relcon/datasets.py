@@ -13,13 +13,14 @@ from importlib.resources import as_file, files
 import numpy as np
 import pandas as pd
 from .core import Segments, tell
-from .data import ms2_to_g
+from .data import _end_to_end, ms2_to_g
 from .files import PublishedFiles
-from .recordings import check_window, cut_stretches, gait_from_npz, native_rate, regular_stretches, runs
+from .recordings import by_label, check_window, cut_stretches, gait_from_npz, _layout, native_rate, regular_stretches
 
 # %% ../nbs/03_datasets.ipynb #792a39e0
 def _bundled(name):
-    with files('tsai_relcon').joinpath(f'bundled/{name}.npz').open('rb') as f, np.load(f, allow_pickle=False) as npz: return dict(npz)
+    "A context in which the file of recordings in this package has a path"
+    return as_file(files('tsai_relcon').joinpath(f'bundled/{name}.npz'))
 
 def motionsense(rate:float=50.,   # Samples a second; the publisher's is 50
                 length:int=128,   # Samples a segment
@@ -29,16 +30,12 @@ def motionsense(rate:float=50.,   # Samples a second; the publisher's is 50
     "MotionSense (24 people, front pocket, 6 activities; MIT, Malekzadeh et al. 2019). Raises ValueError for malformed files"
     recordings, subject, names = _motionsense_bundled() if path is None else _motionsense_published(path)
     rate, length = check_window(rate, length, 2.56)
-    clock, out = {}, []
-    for a,who,name in zip(recordings, subject, names):
-        out.append((who, clock.get(who, 0.), a, 50., name))
-        clock[who] = out[-1][1]+len(a)/50
-    return cut_stretches(out, rate, length, overlap, 'MotionSense')
+    starts = _end_to_end(subject, [len(a)/50 for a in recordings])
+    return cut_stretches([(who, t, a, 50., name) for who,t,a,name in zip(subject, starts, recordings, names)], rate, length, overlap, 'MotionSense')
 
 def _motionsense_bundled():
-    d = _bundled('motionsense')
+    with _bundled('motionsense') as path: d, recordings, _ = _layout(path)        # with the sign turned round
     order = np.lexsort([d['meta_trial'], d['subject']])                          # each person's trials as they were done
-    recordings = np.split(-d['acc'].astype(np.float32), d['offsets'][1:-1])      # the sign of iOS
     names = d['label_names'][d['label'][d['offsets'][:-1]]]                      # one activity a trial
     return [recordings[i] for i in order], d['subject'][order], names[order]
 
@@ -54,7 +51,7 @@ def _found(published, pattern, wanted):
     "[(path, match)] of the publisher's files. Raises ValueError for none, and for the same file twice"
     found = published.find(pattern)
     if not found: raise ValueError(f"`path`: {published.path} has no {wanted}, or the folder unpacked")
-    names = [m.groups() or name for name,m in found]
+    names = [m[0].lstrip('/') for _,m in found]
     twice = [name for (name,_),g in zip(found, names) if names.count(g)>1]
     if twice: raise ValueError(f"`path`: {published.path} has the same file twice ({twice[0]}, {twice[1]}); wanted one copy of the data set")
     return found
@@ -106,8 +103,7 @@ def pamap2(path,                  # The publisher's archive, or the folder unpac
     found = _found(published, r'Protocol/subject(\d+)\.dat', "Protocol/subject101.dat or the like; wanted PAMAP2's archive")
     for name,m in found:
         d = _table(published, name, 54, [0, 1, *range(default['column'], default['column']+3)])
-        for start,a,rows in _stretches_of(name, d[:,0], ms2_to_g(d[:,2:]), 100., max_gap):
-            out += [(m[1], start+s.start/100, a[s], 100., wanted[c]) for c,s in runs(d[rows,1]) if c in wanted]
+        out += by_label(m[1], _stretches_of(name, d[:,0], ms2_to_g(d[:,2:]), 100., max_gap), d[:,1], 100., wanted)
     return cut_stretches(out, rate, length, default['overlap'] if overlap is None else overlap, 'PAMAP2', clip)
 
 def _wanted(labels, names, codes):
@@ -153,8 +149,7 @@ def opportunity(path,                # The publisher's archive, or the folder un
         d = _table(published, name, 250, [0, *range(first, first+3), 243])
         t = d[:,0]/1000 + clock.get(m[1], 0.)
         clock[m[1]] = np.nanmax(t) + 60.
-        for start,a,rows in _stretches_of(name, t, d[:,1:4]/1000, 30., max_gap):              # milli g
-            out += [(m[1], start+s.start/30, a[s], 30., wanted[c]) for c,s in runs(d[rows,4]) if c in wanted]
+        out += by_label(m[1], _stretches_of(name, t, d[:,1:4]/1000, 30., max_gap), d[:,4], 30., wanted)             # from milli g
     return cut_stretches(out, rate, length, overlap, 'Opportunity', clip)
 
 # %% ../nbs/03_datasets.ipynb #3d66478b
@@ -171,29 +166,29 @@ def hhar(path,                # The publisher's archive, or the folder unpacked
     rate, length = check_window(rate, length, 2.)
     wanted, out = _wanted(labels, dict(zip(_hhar, _hhar)), _hhar), []
     published = PublishedFiles(path)
-    found = _found(published, r'(Watch_accelerometer\.csv)', "Watch_accelerometer.csv; wanted HHAR's archive")
+    found = _found(published, r'Watch_accelerometer\.csv', "Watch_accelerometer.csv; wanted HHAR's archive")
     table = _hhar_table(published, found[0][0])
     began = table.Arrival_Time.min()
-    for (user,device,_),d in table.groupby(['User','Device', _sessions(table)], sort=True):
+    for (user,device,_),d in table.groupby(['User','Device','session'], sort=True):
         d = d.sort_values('Creation_Time', kind='stable')                        # the watches deliver some out of order
         t = (d.Creation_Time-d.Creation_Time.iloc[0]).to_numpy()/1e9 + (d.Arrival_Time.iloc[0]-began)/1e3
-        native, gt = native_rate(t), d['gt'].to_numpy()
-        for start,a,rows in _stretches_of(f'user {user}, {device}', t, ms2_to_g(d[['x','y','z']].to_numpy(np.float64)), native, max_gap):
-            out += [(user, start+s.start/native, a[s], native, wanted[c]) for c,s in runs(gt[rows]) if c in wanted]
+        native, g = native_rate(t), ms2_to_g(d[['x','y','z']].to_numpy(np.float64))
+        out += by_label(user, _stretches_of(f'user {user}, {device}', t, g, native, max_gap), d['gt'].to_numpy(), native, wanted)
     return cut_stretches(out, rate, length, overlap, 'HHAR')
 
 def _sessions(table):
     "A number for each stretch in which a watch's clock and the phone's go together: a watch that starts anew starts its clock anew"
     lag = table.Arrival_Time/1e3 - table.Creation_Time/1e9
-    return (lag.groupby([table.User, table.Device]).diff().abs()>10).groupby([table.User, table.Device]).cumsum().rename('session')
+    return (lag.groupby([table.User, table.Device]).diff().abs()>10).groupby([table.User, table.Device]).cumsum()
 
 def _hhar_table(published, name):
     columns = dict(Arrival_Time='int64', Creation_Time='int64', x='float64', y='float64', z='float64', User=str, Device=str, gt=str)
     try: table = pd.read_csv(io.BytesIO(published.read(name)), usecols=list(columns), dtype=columns, keep_default_na=False, na_values={c: [''] for c in columns})
-    except (ValueError, pd.errors.ParserError) as e: raise ValueError(f"`path`: {name} is not HHAR's table of {', '.join(columns)} ({' '.join(str(e).split())})") from None
+    except ValueError as e: raise ValueError(f"`path`: {name} is not HHAR's table of {', '.join(columns)} ({' '.join(str(e).split())})") from None
     nameless = table[['User','Device']].isna().any(axis=1)
     if nameless.any(): raise ValueError(f"`path`: {name} names no user or device in {nameless.sum()} rows (the first: {nameless.to_numpy().argmax()})")
-    single = table.groupby(['User','Device', _sessions(table)]).User.transform('size')<2
+    table['session'] = _sessions(table)
+    single = table.groupby(['User','Device','session']).User.transform('size')<2
     if single.any(): tell(f"{single.sum()} rows of {name} stand alone between two starts of their watch's clock, and are left out")
     return table[~single]
 
@@ -222,7 +217,7 @@ def hapt(path,                # The publisher's archive, or the folder unpacked
 
 def _hapt_bouts(published, found):
     "Rows of experiment, user, activity, first and last sample"
-    (name,_), = _found(published, r'(RawData/labels\.txt)', "RawData/labels.txt; wanted HAPT's archive")
+    (name,_), = _found(published, r'RawData/labels\.txt', "RawData/labels.txt; wanted HAPT's archive")
     bouts = _table(published, name, 5, range(5))
     if not (np.isfinite(bouts).all() and (bouts==np.round(bouts)).all()): raise ValueError(f"`path`: {name} holds something that is no whole number")
     known = {(int(m[1]), int(m[2])) for _,m in found}
@@ -237,4 +232,4 @@ def mobgap(rate:float=100.,      # Samples a second; the original has 100
            source:str='INDIP'    # Reference system: 'INDIP' or 'Stereophoto'
           )->tuple:              # `Segments`, and a DataFrame of their targets, a row a segment
     "The gait example of mobgap (3 people, lower back; CC BY 4.0), bundled with this package. Raises ValueError for an unknown source"
-    with as_file(files('tsai_relcon').joinpath('bundled/mobgap.npz')) as path: return gait_from_npz(path, rate, length, overlap, source)
+    with _bundled('mobgap') as path: return gait_from_npz(path, rate, length, overlap, source)

@@ -12,7 +12,6 @@ __all__ = ['classification_metrics', 'regression_metrics', 'evaluation_splits', 
 import warnings
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error, mean_squared_error, roc_auc_score
 from .core import Segments, as_column, tell
 from .data import _check_splits, resample_segments, subject_folds, subject_splits
-from .learner import get_embeddings, load_encoder, pretrained_on, subject_marks, validation_transform
+from .learner import get_embeddings, _known_of, load_encoder, pretrained_on, subject_marks, validation_transform
 from .probes import check_options, options_of, protocols
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
@@ -74,8 +73,7 @@ def evaluation_splits(subject:np.ndarray,  # (N,) who wore the sensor
     return [_with_validation(subject, i, fold, valid_pct, seed) for i,fold in enumerate(folds)]
 
 def _with_validation(subject, i, fold, valid_pct, seed):
-    try: train, test = _check_splits(fold, len(subject))
-    except ValueError as e: raise ValueError(f"`folds`: fold {i} ({str(e).replace('`splits`', 'training and test rows').replace('validation', 'test')})") from None
+    train, test = _check_splits(fold, len(subject), f'`folds`: fold {i}', 'test')
     shared = set(subject[train]) & set(subject[test])
     if shared: raise ValueError(f"`folds`: fold {i} trains and tests on the same people ({', '.join(map(str, sorted(shared)[:5]))}); split by subject, as `subject_folds` does")
     if len(np.unique(subject[train]))<2: raise ValueError(f"`folds`: fold {i} leaves one person to train on; wanted two or more, for one of them must choose the hyperparameters")
@@ -96,18 +94,12 @@ def pool_probabilities(p:np.ndarray,       # (n, K) probabilities of the segment
     raise ValueError(f"`pool` is {pool!r}; known are 'mean', 'vote' and 'geometric'")
 
 # %% ../nbs/11_evaluation.ipynb #9065ca81
-def _trained_on(encoder):
-    "Rate and length of what the encoder was trained on, None where unknown"
-    if isinstance(encoder, Learner): return getattr(encoder.dls, 'rate', None), getattr(encoder.dls, 'len', None)
-    info = getattr(encoder, 'info', None)
-    return (info.get('rate'), info.get('length')) if isinstance(info, dict) else (None, None)
-
 def match_segments(segs:Segments,
-            rate:float,            # Hz that an encoder was trained on; None: unknown, nothing to match
-            length:int,            # Samples a segment; None: unknown
-            resample:bool=False,   # Bring segments of another rate to this one?
-            any_length:bool=False  # Leave segments of another duration as they are?
-           )->Segments:
+                   rate:float,            # Hz that an encoder was trained on; None: unknown, nothing to match
+                   length:int,            # Samples a segment; None: unknown
+                   resample:bool=False,   # Bring segments of another rate to this one?
+                   any_length:bool=False  # Leave segments of another duration as they are?
+                  )->Segments:
     "Segments as an encoder wants them. Raises ValueError for another rate or duration, unless asked to see to it"
     if rate is not None and not np.isclose(segs.rate, rate, rtol=1e-3):
         if not resample: raise ValueError(f"`segs` have {segs.rate:g} Hz, the encoder was trained on {rate:g} Hz: cut the recordings at that rate (`new_rate=` of `segment`, `rate=` of the readers), or pass resample=True")
@@ -120,7 +112,8 @@ def match_segments(segs:Segments,
 def _features(encoder, segs, protocol, resample, any_length, progress):
     "A function of the rows fitted on that gives what a protocol fits on; only what has a `fit` looks at the rows"
     if isinstance(encoder, (Learner,nn.Module)):
-        segs = match_segments(segs, *_trained_on(encoder), resample, any_length)
+        known = _known_of(encoder)
+        segs = match_segments(segs, known.get('rate'), known.get('length'), resample, any_length)
         Z = _inputs(encoder, segs.X) if protocol=='finetune' else _check_embeddings(get_embeddings(encoder, segs, progress=progress), len(segs))
     elif _is_transformer(encoder): return partial(_fitted_embeddings, encoder, segs.X)
     else: Z = _check_embeddings(encoder(segs.X.copy()) if callable(encoder) else encoder, len(segs))                # a copy: functions may write into it
@@ -181,7 +174,7 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
     "Score an encoder on people that its probe has not seen. Raises ValueError for malformed input"
     if isinstance(encoder, dict):
         return _side_by_side(encoder, segs, protocol, dict(target=target, folds=folds, workout=workout, pool=pool, valid_pct=valid_pct, n_labels=n_labels, seed=seed,
-                                                           resample=resample, any_length=any_length, predictions=predictions, progress=progress, **options))
+                                                           resample=resample, any_length=any_length, predictions=predictions, progress=progress), options)
     if not isinstance(segs, Segments): raise ValueError(f"`segs` is a {type(segs).__name__}; wanted `Segments`, which know each segment's subject")
     encoder = _check_encoder(encoder, protocol)
     _check_settings(protocol, pool, n_labels, seed, options)
@@ -300,7 +293,7 @@ def _check_workout(segs, workout, y, protocol):
     return workout
 
 # %% ../nbs/11_evaluation.ipynb #24f3519c
-def _side_by_side(encoders, segs, protocol, kw):
+def _side_by_side(encoders, segs, protocol, kw, options):
     "The tables of several encoders, each checked before the first is fitted"
     if not encoders: raise ValueError("`encoder` is an empty dict; wanted names and encoders")
     of = protocol if isinstance(protocol, dict) else dict.fromkeys(encoders, protocol)
@@ -309,12 +302,10 @@ def _side_by_side(encoders, segs, protocol, kw):
         try: return f(*args, **kw)
         except ValueError as e: raise ValueError(f"encoder {name!r}: {e}") from None
     checked = {name: named(name, _check_encoder, e, of[name]) for name,e in encoders.items()}
-    settings = set(signature(evaluate).parameters)
-    options  = {k: v for k,v in kw.items() if k not in settings}
-    unknown  = [k for k in options if not any(k in options_of(p) for p in of.values())]
+    unknown = [k for k in options if not any(k in options_of(p) for p in of.values())]
     if unknown: raise ValueError(f"`{unknown[0]}` is no option of {', '.join(map(repr, dict.fromkeys(of.values())))}")
-    def for_protocol(p): return {k: v for k,v in kw.items() if k not in options or k in options_of(p)}
-    out = {name: named(name, evaluate, e, segs, protocol=of[name], **for_protocol(of[name])) for name,e in checked.items()}
+    def known_to(p): return {k: v for k,v in options.items() if k in options_of(p)}
+    out = {name: named(name, evaluate, e, segs, protocol=of[name], **kw, **known_to(of[name])) for name,e in checked.items()}
     if not kw['predictions']: return pd.concat(out, names=['encoder'])
     tables, answers = ({name: o[i] for name,o in out.items()} for i in (0, 1))
     return pd.concat(tables, names=['encoder']), pd.concat(answers, names=['encoder']).reset_index('encoder').reset_index(drop=True)
@@ -336,8 +327,7 @@ def _summarise(table, answers, classes):
         pooled = regression_metrics(a.true, a.predicted) if classes is None else classification_metrics(a.true, a[[f'p_{c}' for c in classes]], classes)
         ends = [dict(level=level, fold=name, **values) for name,values in [('mean', t[metrics].mean()), ('sd', t[metrics].std()), ('pooled', {m: pooled[m] for m in metrics})]]
         parts.append(pd.concat([t.astype({'fold': object}), pd.DataFrame(ends)]))
-    out = pd.concat(parts).astype(dict(n_test='Int64', n_train='Int64')).set_index(['level','fold'])
-    return out.loc[[l for l in ('segment','workout') if l in out.index]]
+    return pd.concat(parts).astype(dict(n_test='Int64', n_train='Int64')).set_index(['level','fold'])
 
 # %% ../nbs/11_evaluation.ipynb #0f3d44de
 def label_efficiency(encoder,             # As for `evaluate`, a dict of them included

@@ -75,15 +75,15 @@ def fetch(url:str,           # Where the publisher keeps it: http or https
     path = Path(folder)/name
     note = path.with_name(name+'.sha256')
     sha256, told_by = _check_sha256(sha256, note)
-    if path.is_file(): _compare(path, sha256, f'{told_by}; remove the file to download it anew')
+    if path.is_file(): got = _compare(path, sha256, f'{told_by}; remove the file to download it anew')
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(name+'.part')
         _download(url, part, progress)
-        try: _compare(part, sha256, f'{told_by}; the download is removed' + (f'. If the publisher changed the file, remove {note}' if note.is_file() else ''))
+        try: got = _compare(part, sha256, f'{told_by}; the download is removed' + (f'. If the publisher changed the file, remove {note}' if note.is_file() else ''))
         except ValueError: part.unlink(); raise
         os.replace(part, path)
-    note.write_text(f'{sha256_of(path)}  {name}\n')
+    note.write_text(f'{got}  {name}\n')
     return path
 
 def _check_address(url, name):
@@ -103,8 +103,10 @@ def _check_sha256(sha256, note):
     return sha256, told_by
 
 def _compare(path, wanted, then):
+    "The file's checksum, which is the one wanted, if there is one"
     got = sha256_of(path)
     if wanted is not None and got!=wanted: raise ValueError(f"`sha256`: {path.name} has {got}, wanted {wanted}, {then}")
+    return got
 
 def _download(url, part, progress):
     "Append what is missing to `part`, if the publisher still has the file that it began with; else begin anew"

@@ -67,6 +67,12 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
 
 # %% ../nbs/10_learner.ipynb #98406a3c
+def _known_of(model)->dict:
+    "What is known of a model's training, 'rate' and 'length' among it: of a Learner by its data, of a loaded one by its file"
+    if isinstance(model, Learner): return dict(rate=getattr(model.dls, 'rate', None), length=getattr(model.dls, 'len', None))
+    info = getattr(model, 'info', None)
+    return info if isinstance(info, dict) else {}
+
 def _fitting_distance(distance, dls):
     "A distance for these data, from a file, a Learner, a network or a function"
     rate = dls.rate if hasattr(dls, 'rate') else None
@@ -74,7 +80,7 @@ def _fitting_distance(distance, dls):
     if isinstance(distance, Learner): distance = distance.model
     if isinstance(distance, MotifDistance):
         if distance.config['c_in']!=dls.vars: raise ValueError(f"`distance` is for {distance.config['c_in']} channels; the data have {dls.vars}")
-        trained = getattr(distance, 'info', {}).get('rate')
+        trained = _known_of(distance).get('rate')
         if rate and trained and not np.isclose(rate, trained, rtol=1e-3): raise ValueError(f"`distance` was trained on {trained:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     return distance
 
@@ -123,7 +129,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
     if bs<1: raise ValueError(f"`bs` is {bs}; wanted 1 or more segments at once")
     if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (hasattr(model, 'embed') or hasattr(model, 'backbone')):
         raise ValueError(f"`learn` classifies with a {type(model).__name__}, which has no `backbone`: it gives answers, not embeddings; take an architecture with one (tsai's Plus models), or pass a function of X")
-    rate = getattr(learn.dls, 'rate', None) if isinstance(learn, Learner) else getattr(model, 'info', {}).get('rate')
+    rate = _known_of(learn).get('rate')
     _check_rate_of(X, rate, 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
     return embed_segments(_embed_of(model), X, bs, validation_transform(learn) if isinstance(learn, Learner) else None, progress, model)
@@ -167,8 +173,7 @@ def subject_marks(subject)->np.ndarray: # Names of any shape -> as many marks
 def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data or its file tell them"
-    info = getattr(encoder, 'info', None)
-    if not isinstance(encoder, Learner): return set(info.get('subjects', [])) if isinstance(info, dict) else set()
+    if not isinstance(encoder, Learner): return set(_known_of(encoder).get('subjects', []))
     known = [dl.dataset.segs.subject for dl in encoder.dls.loaders if getattr(dl.dataset, 'segs', None) is not None]
     return set(subject_marks(np.unique(np.concatenate(known).astype(str)))) if known else set()
 

@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import pearsonr
 from sklearn.manifold import TSNE
 from sklearn.metrics import ConfusionMatrixDisplay, auc, confusion_matrix, roc_curve
 from .core import check_rate
-from .evaluation import metric_columns
+from .evaluation import metric_columns, regression_metrics
 
 def _axes(ax, width, height): return plt.subplots(figsize=(width,height), layout='constrained')[1] if ax is None else ax
 
@@ -200,8 +199,8 @@ def plot_predicted(true:np.ndarray,         # (n,)
     for name,colour in zip(names, _colours(len(names))): ax.scatter(true[subject==name], predicted[subject==name], s=6, alpha=.6, lw=0, color=colour, label=str(name))
     both = np.concatenate([true, predicted])
     ax.plot([both.min(), both.max()], [both.min(), both.max()], ':', lw=1, color='grey')
-    varies = len(true)>2 and np.ptp(true)>0 and np.ptp(predicted)>0
-    ax.text(.04, .96, f'r = {pearsonr(true, predicted)[0]:.2f}' if varies else 'r undefined', transform=ax.transAxes, va='top')
+    r = regression_metrics(true, predicted)['r']
+    ax.text(.04, .96, 'r undefined' if np.isnan(r) else f'r = {r:.2f}', transform=ax.transAxes, va='top')
     in_unit = f' ({unit})' if unit else ''
     ax.set(xlabel=f'true{in_unit}', ylabel=f'predicted{in_unit}', title=title, aspect='equal')
     if 1<len(names)<=20: ax.legend(fontsize=7, markerscale=2, frameon=False, loc='center left', bbox_to_anchor=(1,.5))

@@ -8,11 +8,12 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/recordings.html.md"""
 __all__ = ['gait_targets', 'regular_stretches', 'native_rate', 'from_csv', 'from_npz', 'gait_from_npz']
 
 # %% ../nbs/02_recordings.ipynb #4774b4c2
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import Segments, check_rate, is_flat, tell
-from .data import resample, segment, windows
+from .core import Segments, check_rate, tell
+from .data import _check_length, _count_windows, _end_to_end, resample, segment
 
 # %% ../nbs/02_recordings.ipynb #56e862f3
 def regular_stretches(time:np.ndarray,      # (T,) seconds, not falling
@@ -70,19 +71,24 @@ def runs(labels:np.ndarray # (T,), missing ones as None or NaN
     edges = np.r_[0, np.flatnonzero(np.diff(codes))+1, len(codes)]
     return [(labels[i] if codes[i]>=0 else None, slice(i, j)) for i,j in zip(edges[:-1], edges[1:])]
 
+def by_label(who, stretches, labels, rate, wanted=None):
+    "The stretches (start, samples, rows) of a recording, cut where its label changes, as `cut_stretches` takes them; `wanted`: {label: name} of those to keep"
+    parts = [(who, start+s.start/rate, a[s], rate, label) for start,a,rows in stretches for label,s in runs(labels[rows])]
+    return parts if wanted is None else [(*p, wanted[label]) for *p,label in parts if label in wanted]
+
 def check_window(rate, length, seconds):
     "Rate and samples a segment; without a length, `seconds` of it. Raises ValueError"
     rate = check_rate(rate)
     if length is None: return rate, round(seconds*rate)
-    if isinstance(length, (bool,str)) or not np.isfinite(length) or length!=int(length) or length<2: raise ValueError(f"`length` is {length!r}; wanted a whole number of samples, 2 or more")
-    return rate, int(length)
+    return rate, _check_length(length)
 
 def cut_stretches(stretches:list, # (subject, start in seconds, samples (n, 3) in g, rate in Hz, label) of each; a label: one, or one a sample, or None
                   rate:float,     # Hz wanted
                   length:int,     # Samples a segment
                   overlap:float,  # Share of a segment that the next one repeats
                   what:str,       # What messages call the source
-                  clip:float=None # g; None: not clipped
+                  clip:float=None,# g; None: not clipped
+                  flat:str='drop' # Windows in which nothing moves: 'drop' and count them, or 'error'
                  )->Segments:
     "`Segments` of stretches, the stretch as their recording. Raises ValueError if none is as long as a window"
     if not stretches: raise ValueError(f"`path`: {what} holds nothing to cut: no sample, or none with a label that is wanted")
@@ -92,10 +98,11 @@ def cut_stretches(stretches:list, # (subject, start in seconds, samples (n, 3) i
     if len(long)<len(samples): tell(f"{len(samples)-len(long)} of {len(samples)} stretches of {what} are shorter than a window of {length/rate:.3g} s and left out")
     resampled = [resample(np.asarray(samples[i], np.float64), rates[i], rate) for i in long]
     if clip is not None: resampled = [np.clip(a, -clip, clip) for a in resampled]          # after the filter, which rings
-    n_flat = sum(int(is_flat(windows(a, length, overlap).transpose(0,2,1)).sum()) for a in resampled)
-    if n_flat: tell(f"{n_flat} windows of {what} are flat, from a sensor that was off or stuck, and left out")
     names = None if labels[0] is None else [_at_rate(labels[i], len(a), rates[i]/rate) for i,a in zip(long, resampled)]
-    return segment(resampled, [who[i] for i in long], rate, length, overlap=overlap, start=[start[i] for i in long], labels=names, flat='drop')
+    segs = segment(resampled, [who[i] for i in long], rate, length, overlap=overlap, start=[start[i] for i in long], labels=names, flat=flat)
+    n_flat = sum(_count_windows(len(a), length, overlap) for a in resampled) - len(segs)
+    if n_flat: tell(f"{n_flat} windows of {what} are flat, from a sensor that was off or stuck, and left out")
+    return segs
 
 def _at_rate(label, n, ratio):
     "One label for all, or each new sample that of the old one it lies in"
@@ -130,19 +137,19 @@ def from_csv(path,                       # A CSV file, or a folder of them (thos
         missing    += int((~np.isfinite(table[['time','x','y','z']].to_numpy(np.float64))).any(1).sum())
         unlabelled += int(table['label'].isna().sum())
         for (who,_),d in table.groupby(['subject','recording'], sort=False):
-            try: found, rate = _stretches(d, scale, rate, max_gap)
+            try: found, rate = _stretches(who, d, scale, rate, max_gap)
             except ValueError as e: raise ValueError(f"{f}, subject {who}: {e}") from None
-            out += [(who, *o) for o in found if label is None or o[-1] is not None]
+            out += [(*o, None) for *o,_ in found] if label is None else [o for o in found if o[-1] is not None]
     if missing:    tell(f"{missing} rows of {path} lack an axis or the time and count as missing")
     if unlabelled: tell(f"{unlabelled} rows of {path} have no label and are left out")
     return _checked(cut_stretches(_from_zero(out), *check_window(rate, length, 2.56), overlap, str(path)), path)
 
-def _stretches(d, scale, rate, max_gap):
-    "(start, samples, rate, label) of one recording's stretches, and the rate wanted: its own, if none was named"
-    t, label = d['time'].to_numpy(), d['label'].to_numpy(dtype=object)
+def _stretches(who, d, scale, rate, max_gap):
+    "One recording's stretches by label, and the rate wanted: its own, if none was named"
+    t = d['time'].to_numpy()
     native = native_rate(t)
-    found = [(start+s.start/native, a[s], native, c) for start,a,rows in regular_stretches(t, d[['x','y','z']].to_numpy(np.float64)*scale, native, max_gap) for c,s in runs(label[rows])]
-    return [(*o[:3], None if o[3]=='' else o[3]) for o in found], native if rate is None else rate
+    stretches = regular_stretches(t, d[['x','y','z']].to_numpy(np.float64)*scale, native, max_gap)
+    return by_label(who, stretches, d['label'].to_numpy(dtype=object), native), native if rate is None else rate
 
 def _from_zero(stretches):
     "Time from the first sample of all; says so where one person's recordings overlap"
@@ -193,7 +200,7 @@ def _csv_columns(f, columns, sep, time_unit):
         lacks = out[ours].isna()
         if lacks.any(): raise ValueError(f"`path`: {f} names no {ours} in {lacks.sum()} rows (the first: {lacks.to_numpy().argmax()})")
     for c in ('x','y','z'): out[c] = _to_numbers(out[c], f, columns[c])
-    out['time'] = _to_seconds(out['time'], time_unit, f)
+    out['time'] = _dates(out['time'], f) if time_unit=='date' else _seconds(_to_numbers(out['time'], f, columns['time'], ", or for dates time_unit='date'"), time_unit)
     return out
 
 def _read_csv(f, named, sep, time_unit):
@@ -219,22 +226,19 @@ def _of_path(function, f, name):
     if value is None or not isinstance(value, (str,int,np.integer)): raise ValueError(f"`{name}` gives {value!r} for {f}; wanted a name, as text")
     return str(value)
 
-def _to_numbers(column, f, name):
+def _to_numbers(column, f, name, hint=''):
     if column.dtype.kind in 'fiu': return column
     numbers = pd.to_numeric(column.astype(object), errors='coerce')
     bad = (numbers.isna() & column.notna()) | (column.dtype.kind=='b')
-    if bad.any(): raise ValueError(f"`path`: {f} holds {column[bad].iloc[0]!r} in the column {name!r} (row {bad.to_numpy().argmax()}); wanted numbers")
+    if bad.any(): raise ValueError(f"`path`: {f} holds {column[bad].iloc[0]!r} in the column {name!r} (row {bad.to_numpy().argmax()}); wanted numbers{hint}")
     return numbers
 
-def _to_seconds(time, unit, f):
-    if unit=='date':
-        try: stamps = pd.to_datetime(time, utc=True, format='ISO8601')
-        except (ValueError, TypeError) as e: raise ValueError(f"`path`: {f} has a time that is no date in ISO 8601, as 2026-03-01T10:00:00 is ({str(e).splitlines()[0]})") from None
-        return (stamps-pd.Timestamp(0, tz='UTC')).dt.total_seconds()
-    numbers = pd.to_numeric(time.astype(object), errors='coerce') if time.dtype.kind not in 'fiu' else time
-    bad = numbers.isna() & time.notna()
-    if bad.any(): raise ValueError(f"`path`: {f} has the time {time[bad].iloc[0]!r} (row {bad.to_numpy().argmax()}); wanted numbers, or for dates time_unit='date'")
-    return (numbers-numbers.min()).astype(float)*_time_units[unit] + float(numbers.min())*_time_units[unit] # whole nanoseconds do not fit a float
+def _dates(time, f):
+    try: stamps = pd.to_datetime(time, utc=True, format='ISO8601')
+    except (ValueError, TypeError) as e: raise ValueError(f"`path`: {f} has a time that is no date in ISO 8601, as 2026-03-01T10:00:00 is ({str(e).splitlines()[0]})") from None
+    return (stamps-pd.Timestamp(0, tz='UTC')).dt.total_seconds()
+
+def _seconds(time, unit): return (time-time.min()).astype(float)*_time_units[unit] + float(time.min())*_time_units[unit]  # whole nanoseconds do not fit a float
 
 # %% ../nbs/02_recordings.ipynb #e4fbe01d
 _ios = ('motionsense','seglearn_watch')        # stored with the sign of iOS
@@ -285,12 +289,11 @@ def from_npz(path,
     wanted = d['label_names'].tolist() if labels is None else list(labels)
     unknown = [l for l in wanted if l not in d['label_names'].tolist()]
     if unknown: raise ValueError(f"`labels` names {unknown[0]!r}; {path} has {_names(d['label_names'])}")
-    names, out, clock = np.array([str(l) if l in wanted else None for l in d['label_names']]+[None], dtype=object), [], {}     # the last, -1: none
-    for a,code,who,at in zip(recordings, np.split(d['label'], d['offsets'][1:-1]), d['subject'], d['place']):
-        start = clock.get((who,at), 0.)
-        clock[who,at] = start+len(a)/fs
+    names, out = np.array([str(l) if l in wanted else None for l in d['label_names']]+[None], dtype=object), []     # the last, -1: none
+    starts = _end_to_end(zip(d['subject'], d['place']), [len(a)/fs for a in recordings])
+    for a,code,who,at,start in zip(recordings, np.split(d['label'], d['offsets'][1:-1]), d['subject'], d['place'], starts):
         if place is not None and at!=place: continue
-        if cut=='label': out += [(who, start+s.start/fs, a[s], fs, c) for c,s in runs(names[code]) if c is not None]
+        if cut=='label': out += by_label(who, [(start, a, slice(None))], names[code], fs, {l: l for l in wanted})
         else: out.append((who, start, a, fs, np.where(names[code]==None, '', names[code]).astype(str) if cut=='recording' else None))
     segs = cut_stretches(out, rate, length, overlap, str(path))
     return segs if cut!='recording' else _labelled(segs, path)
@@ -315,13 +318,13 @@ def gait_from_npz(path,
     d, recordings, fs = _layout(path)
     strides = _strides(d, recordings, source, path)
     rate, length = check_window(fs if rate is None else rate, length, 2.56)
-    long = [i for i,a in enumerate(recordings) if int(len(a)*rate/fs)>=length]
-    if not long: raise ValueError(f"`length` is {length} ({length/rate:.3g} s at {rate:g} Hz); the longest recording of {path} has {max(map(len, recordings))/fs:.3g} s")
-    segs = segment([recordings[i] for i in long], d['subject'][long], fs, length, new_rate=rate, overlap=overlap)
+    start = _end_to_end(d['subject'], [len(a)/fs for a in recordings])
+    segs = cut_stretches([(who, t, a, fs, r) for r,(who,t,a) in enumerate(zip(d['subject'], start, recordings))], rate, length, overlap, str(path), flat='error')    # the label: which recording
+    rec, segs = segs.labels, replace(segs, labels=None)
     middle = ((strides.start+strides.end)/2/fs).to_numpy()                        # seconds from the start of the recording
-    at = segs.time - pd.Series(segs.time).groupby(segs.recording).transform('min').to_numpy()
+    at = segs.time - np.array(start)[rec]
     columns = [c for c in gait_targets if c in strides]
-    targets = pd.DataFrame([strides[(strides.rec.to_numpy()==long[r]) & (middle>=t) & (middle<t+segs.seconds)][columns].mean() for r,t in zip(segs.recording, at)])
+    targets = pd.DataFrame([strides[(strides.rec.to_numpy()==r) & (middle>=t) & (middle<t+segs.seconds)][columns].mean() for r,t in zip(rec, at)])
     some = targets.notna().any(axis=1).to_numpy()
     if not some.any(): raise ValueError(f"`path`: no segment of {path} holds the middle of a stride")
     return segs[some], targets[some].reset_index(drop=True)
