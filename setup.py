@@ -20,7 +20,7 @@ setup(
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=[lib, f'{lib}.*']), package_data={lib: ['bundled/*']}, zip_safe=False,
     install_requires=requirements('requirements'),
-    extras_require={'sktime': requirements('sktime_requirements'), 'dev': requirements('dev_requirements')},
+    extras_require={'sktime': requirements('sktime_requirements'), 'distributed': requirements('distributed_requirements'), 'dev': requirements('dev_requirements')},
     entry_points={'nbdev': [f'{lib}={lib}._modidx:d'],
                   'console_scripts': [f'{c}={lib}.cli:{c.replace("-","_")}' for c in cfg['console_scripts'].split()]},
     long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',

@@ -11,7 +11,8 @@ from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import random_augment
 from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
-from tsai_relcon.data import batch_index, grouped_index, relcon_dls, subject_splits
+from tsai_relcon.splits import subject_splits
+from tsai_relcon.batches import batch_index, grouped_index, relcon_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.losses import RelConLoss
 from tsai_relcon.models import RelConResNet34

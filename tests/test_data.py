@@ -6,8 +6,9 @@ from hypothesis import given, settings, strategies as st
 from scipy.signal import periodogram
 from sklearn.model_selection import GroupKFold
 from tsai_relcon.core import Segments, is_flat
-from tsai_relcon.data import (batch_index, counts_to_g, grouped_index, ms2_to_g, neighbourhoods, relcon_dls, resample, segment, segment_dls,
-                              subject_splits, windows)
+from tsai_relcon.data import counts_to_g, ms2_to_g, resample, segment, windows
+from tsai_relcon.splits import neighbourhoods, subject_splits
+from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.datasets import motionsense
 
 rng = np.random.default_rng(0)

@@ -10,7 +10,9 @@ from scipy import stats
 from sklearn import metrics as skm
 from tsai_relcon import evaluation as ev
 from tsai_relcon.core import Segments
-from tsai_relcon.data import relcon_dls, resample_segments, subject_folds, subject_splits
+from tsai_relcon.data import resample_segments
+from tsai_relcon.splits import subject_folds, subject_splits
+from tsai_relcon.batches import relcon_dls
 from tsai_relcon.datasets import mobgap
 from tsai_relcon import probes
 from tsai_relcon.evaluation import classification_metrics, evaluate, evaluation_splits, label_efficiency, match_segments, pool_probabilities, regression_metrics, unseen_fold

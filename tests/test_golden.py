@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import load_golden, relative_error, to_ncl
 from tsai_relcon.augment import apply_rotation, apply_time_warp, rotation_matrix
-from tsai_relcon.data import grouped_index
+from tsai_relcon.batches import grouped_index
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import distance_from_release, encoder_from_release
 from tsai_relcon.losses import RelConLoss

@@ -9,7 +9,8 @@ from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
 from tsai_relcon.callback import StopOnInterrupt
-from tsai_relcon.data import neighbourhoods, relcon_dls, subject_splits
+from tsai_relcon.splits import neighbourhoods, subject_splits
+from tsai_relcon.batches import relcon_dls
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, load_distance, load_encoder, motif_learner,
                                  relcon_learner, save_weights, weights_info)

@@ -8,7 +8,7 @@ from tsai.data.core import TSClassification, TSRegression, get_ts_dls
 from tsai.learner import ts_learner
 from tsai.tslearner import TSClassifier
 import tsai.inference  # gives learners `get_X_preds`
-from tsai_relcon.data import subject_splits
+from tsai_relcon.splits import subject_splits
 from tsai_relcon.models import RelConResNet34, SameConv1d
 
 narrow = dict(nf=4)

@@ -21,7 +21,7 @@ from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Metric
 from .core import Segments
 from .augment import random_augment
-from .data import GroupDL, batch_index
+from .batches import GroupDL, batch_index
 from .losses import RelConLoss, cosine_similarities
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
 

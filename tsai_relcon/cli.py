@@ -260,7 +260,8 @@ def relcon_pretrain(
 ):
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
     from fastai.torch_core import set_seed
-    from tsai_relcon.data import relcon_dls, subject_splits
+    from tsai_relcon.splits import subject_splits
+    from tsai_relcon.batches import relcon_dls
     from tsai_relcon.learner import load_distance, motif_learner, relcon_learner
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr).items():
@@ -278,7 +279,7 @@ def relcon_pretrain(
     print(f"{'Stopped early. ' if learn.stop_on_interrupt.interrupted else ''}Weights and losses: {folder}/")
 
 def _without(segs, share, seed):
-    from tsai_relcon.data import subject_splits
+    from tsai_relcon.splits import subject_splits
     kept, out = subject_splits(segs.subject, share, seed)
     print(f"left out: {', '.join(sorted(set(map(str, segs.subject[out]))))}", flush=True)
     return segs[kept]

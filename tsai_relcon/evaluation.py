@@ -24,7 +24,8 @@ from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error, mean_squared_error, roc_auc_score
 from .core import Segments, as_column, tell
-from .data import _check_splits, resample_segments, subject_folds, subject_splits
+from .data import resample_segments
+from .splits import check_splits, subject_folds, subject_splits
 from .learner import get_embeddings, _known_of, load_encoder, pretrained_on, subject_marks, validation_transform
 from .probes import check_options, options_of, protocols
 
@@ -73,7 +74,7 @@ def evaluation_splits(subject:np.ndarray,  # (N,) who wore the sensor
     return [_with_validation(subject, i, fold, valid_pct, seed) for i,fold in enumerate(folds)]
 
 def _with_validation(subject, i, fold, valid_pct, seed):
-    train, test = _check_splits(fold, len(subject), f'`folds`: fold {i}', 'test')
+    train, test = check_splits(fold, len(subject), f'`folds`: fold {i}', 'test')
     shared = set(subject[train]) & set(subject[test])
     if shared: raise ValueError(f"`folds`: fold {i} trains and tests on the same people ({', '.join(map(str, sorted(shared)[:5]))}); split by subject, as `subject_folds` does")
     if len(np.unique(subject[train]))<2: raise ValueError(f"`folds`: fold {i} leaves one person to train on; wanted two or more, for one of them must choose the hyperparameters")

@@ -30,7 +30,7 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows
-from .data import GroupDL, segment_dls
+from .batches import GroupDL, segment_dls
 from .models import RelConResNet34
 from .losses import rank_correlation
 from .distance import MotifDistance
@@ -174,7 +174,7 @@ def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data or its file tell them"
     if not isinstance(encoder, Learner): return set(_known_of(encoder).get('subjects', []))
-    known = [dl.dataset.segs.subject for dl in encoder.dls.loaders if getattr(dl.dataset, 'segs', None) is not None]
+    known = [s for dl in encoder.dls.loaders if (s := getattr(dl.dataset, 'subjects', None)) is not None]
     return set(subject_marks(np.unique(np.concatenate(known).astype(str)))) if known else set()
 
 def _kind(model):

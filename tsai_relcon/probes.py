@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 with warnings.catch_warnings(): from tsai.models.layers import GAP1d, create_fc_head     # tsai silences the whole process
 from .core import check_rate, check_windows
-from .data import subject_splits
+from .splits import subject_splits
 from .callback import KeepBest
 from .learner import embed_segments, plain_adam
 
