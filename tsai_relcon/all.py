@@ -5,6 +5,7 @@ from .data import *
 from .splits import *
 from .files import *
 from .recordings import *
+from .store import *
 from .batches import *
 from .datasets import *
 from .augment import *

@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from sklearn.metrics import f1_score, roc_auc_score
-from .layers import RevIN, DilatedConvNet, sparsemax
+from .layers import RevIN, DilatedConvNet, sparsemax, sparsemax_read
 
 # %% ../nbs/08_distance.ipynb #b268c6e1
 attentions = dict(sparsemax=sparsemax, softmax=torch.softmax)
@@ -87,24 +87,62 @@ def squared_error(a_hat:Tensor, a:Tensor)->Tensor: # (B, C, L) both -> (B,)
     "Squared error of each segment, summed over axes and time: in g^2"
     return (a_hat-a).square().sum((1,2))
 
+# %% ../nbs/08_distance.ipynb #b1d03495
+def _first_maps(net, a):
+    "(A, 2C+1, nf*L): the query's first convolution of each axis of raw anchors, of ones, and its bias"
+    first, (A,C,L) = net.f_q.first, a.shape
+    weight = first.weight.transpose(0, 1).reshape(-1, 1, first.kernel_size[0])          # (C*nf, 1, ks): axis by axis
+    def by_axis(x): return (F.conv1d(x, weight, padding=first.padding, groups=C)*first.border_scale(L)).view(len(x), C, -1)
+    bias = first.bias[:,None].expand(-1, L).reshape(1, 1, -1)
+    return torch.cat([by_axis(a), by_axis(torch.ones_like(a[:1])).expand(A,-1,-1), bias.expand(A,-1,-1)], 1)
+
+def _affine(revin, stats):
+    "(B, 2C+1): the factors of these maps, for each candidate"
+    mean, std = (s[...,0] for s in stats)
+    alpha = revin.weight/std
+    return torch.cat([alpha, revin.bias-alpha*mean, torch.ones_like(mean[:,:1])], 1)
+
+def _pairs_at_once(device, L, nf):
+    "Pairs whose maps fit 4 MB of cache, or a quarter of a GPU's free memory"
+    room, maps = (torch.cuda.mem_get_info(device)[0]/4, 4*L*L + 8*nf*L) if device.type=='cuda' else (2**22, L*L)
+    return max(4, int(room/(4*maps)))
+
 @torch.no_grad()
 def motif_distances(net:MotifDistance,
                     x:Tensor,            # (B, C, L) segments
                     anchors:Tensor,      # (A,) rows of `x`
                     candidates:Tensor,   # (A, K) rows of `x`
                     attention:str=None,  # 'sparsemax' or 'softmax' in place of the network's own
-                    pairs:int=32         # Pairs worked on at once
+                    pairs:int=None       # Pairs worked on at once; None: what cache or memory suggest
                    )->Tensor:            # (A, K)
     "Distance of each anchor from each of its candidates. No gradient, no dropout. Raises ValueError for rows that `x` lacks"
-    if attention is not None: check_attention(attention)
     _check_batch(x, anchors, candidates)
-    stats = net.revin.stats(x)
-    key, value = net.memory(x, stats)
-    def distance(a, c):
-        s = stats[0][c], stats[1][c]
-        return squared_error(net.read(net.weights(x[a], key[c], s, attention), value[c], s), x[a])
-    a = anchors[:,None].expand_as(candidates).reshape(-1)
-    return torch.cat([distance(*o) for o in zip(a.split(pairs), candidates.reshape(-1).split(pairs))]).view(candidates.shape)
+    if pairs is not None and pairs<1: raise ValueError(f"`pairs` is {pairs}; wanted 1 or more at once")
+    attention = net.attention if attention is None else check_attention(attention)
+    with torch.autocast(x.device.type, enabled=False):                                  # in half precision near candidates would change places
+        return _pairwise(net, x.to(net.out.weight.dtype), anchors, candidates, attention, pairs or _pairs_at_once(x.device, x.shape[-1], net.config['nf']))
+
+def _pairwise(net, x, anchors, candidates, attention, pairs):
+    rows, candidates = candidates.unique(return_inverse=True)
+    stats  = net.revin.stats(x[rows])
+    key, value = net.memory(x[rows], stats)
+    key    = key/math.sqrt(key.shape[1])
+    value  = net.revin.denorm(value + net.out.bias[:,None], stats)                      # each row of weights sums to one
+    affine = _affine(net.revin, stats)
+    K, d   = candidates.shape[1], x.new_empty(candidates.shape)
+    some, each = max(1, pairs//max(K, 1)), min(K, pairs)
+    for i in range(0, len(anchors), some):
+        a = x[anchors[i:i+some]]
+        maps = _first_maps(net, a)
+        for j in range(0, K, each):
+            c = candidates[i:i+some, j:j+each]
+            q = net.f_q.after_first((affine[c]@maps).view(-1, *key.shape[1:]))
+            a_hat = _read(q.mT@key[c.reshape(-1)], value[c.reshape(-1)], attention)
+            d[i:i+some, j:j+each] = (a_hat.view(len(a), -1, *a.shape[1:])-a[:,None]).square().sum((2,3))
+    return d
+
+def _read(scores, value, attention):
+    return sparsemax_read(scores, value) if attention=='sparsemax' else value @ attentions[attention](scores, dim=-1).mT
 
 # %% ../nbs/08_distance.ipynb #decea2c5
 @torch.no_grad()
