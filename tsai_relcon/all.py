@@ -1,6 +1,7 @@
 "Everything but the sktime side and the command line: `from tsai_relcon.all import *`"
 from fastai.callback.schedule import *
 from .core import *
+from .machine import *
 from .data import *
 from .splits import *
 from .files import *
