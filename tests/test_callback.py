@@ -194,10 +194,9 @@ def test_stage_1_rebuilds_x_from_its_disturbed_copy(dls):
     torch.manual_seed(0)
     learn = Learner(dls, MotifDistance(dropout=0.), loss_func=F.mse_loss, cbs=[MotifReconstruction(seed=3), spy := Spy()])
     loss = learn.validate()[0]
-    g = torch.Generator().manual_seed(3)
     wanted = []
-    for x,_ in dls.valid:
-        x = x.data
+    for i,(x,_) in enumerate(dls.valid):
+        x, g = x.data, torch.Generator().manual_seed(3+i)
         with torch.no_grad(): wanted.append((learn.model.eval()(x, random_augment(x, 2, generator=g))-x).square().sum().item())
     assert loss==pytest.approx(np.mean(wanted), rel=1e-4)
     assert learn.validate()[0]==loss and learn.loss_func is F.mse_loss

@@ -84,3 +84,24 @@ def test_nn_macro_f1_by_loop():
     wanted = [of_candidates[i][min((d[i,j], j) for j in range(9) if allowed[i,j])[1]] for i in range(20)]
     assert nn_macro_f1(d, labels, of_candidates, allowed)==pytest.approx(f1_score(labels, wanted, average='macro'))
     with pytest.raises(ValueError, match='allowed'): nn_macro_f1(d, labels, of_candidates, np.zeros_like(allowed))
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_stays_out_of_the_distance(segs, dtype):
+    x, net = torch.from_numpy(segs.X[::2000]), trained()
+    a, c = torch.arange(2), torch.tensor([[1,2],[0,3]])
+    d = motif_distances(net, x, a, c)
+    with torch.autocast('cpu', torch.bfloat16): assert torch.equal(motif_distances(net, x, a, c), d)
+    got = motif_distances(net, x.to(dtype), a, c)
+    assert got.dtype==torch.float32
+    torch.testing.assert_close(got, motif_distances(net, x.to(dtype).float(), a, c))
+
+def test_rows_that_are_nobodys_candidate_cost_nothing(segs):
+    x, net = torch.from_numpy(segs.X[::500]), trained()
+    seen, f_k = [], net.f_k.forward
+    net.f_k.forward = lambda c: seen.append(len(c)) or f_k(c)
+    motif_distances(net, x, torch.arange(3), torch.tensor([[4,5],[5,6],[4,6]]))
+    assert seen==[3]
+
+def test_no_candidates():
+    assert motif_distances(MotifDistance(), torch.zeros(4,3,64), torch.tensor([0,1]), torch.zeros(2,0,dtype=torch.int64)).shape==(2,0)
+    with pytest.raises(ValueError, match='`pairs` is 0'): motif_distances(MotifDistance(), torch.zeros(4,3,64), torch.tensor([0]), torch.tensor([[1]]), pairs=0)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
-from tsai_relcon.layers import DilatedConvNet, PartialConv1d, RevIN, sparsemax
+from tsai_relcon import layers
+from tsai_relcon.layers import DilatedConvNet, InstanceNorm, PartialConv1d, RevIN, sparsemax, sparsemax_read
 
 def by_sorting(z):
     "Martins & Astudillo (2016), algorithm 1, for one vector"
@@ -78,3 +79,38 @@ def test_receptive_field_is_57_samples():
 
 def test_even_kernel_is_refused():
     with pytest.raises(ValueError, match='ks'): DilatedConvNet(3, ks=8)
+
+# ---- sparsemax and reading in one
+
+@pytest.mark.parametrize('P,T,U,C', [(1,1,1,1), (2,3,5,3), (3,64,256,3), (2,17,33,64)])
+@pytest.mark.parametrize('scale', [.01, 1., 30.])
+def test_sparsemax_read_equals_weights_times_values(P, T, U, C, scale, monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    scores, values = scale*torch.randn(P, T, U, generator=g), torch.randn(P, C, U, generator=g)
+    wanted = values.double() @ sparsemax(scores.double()).mT
+    torch.testing.assert_close(sparsemax_read(scores, values).double(), wanted, rtol=1e-5, atol=1e-5*max(1, scale))
+    torch.testing.assert_close(sparsemax_read(scores.double(), values.double()), wanted)
+    torch.testing.assert_close(sparsemax_read(scores.mT.contiguous().mT, values.flip(2).flip(2)).double(), wanted, rtol=1e-5, atol=1e-5*max(1, scale))   # not contiguous
+    monkeypatch.setattr(layers, '_compiled', lambda: None)
+    torch.testing.assert_close(sparsemax_read(scores, values).double(), wanted, rtol=1e-5, atol=1e-5*max(1, scale))
+
+def test_sparsemax_read_of_ties_and_constants():
+    values = torch.arange(12.).view(1,3,4)
+    torch.testing.assert_close(sparsemax_read(torch.zeros(1,2,4), values), values.mean(-1, keepdim=True).expand(-1,-1,2))
+    torch.testing.assert_close(sparsemax_read(torch.tensor([[[5.,5,-9,-9]]]), values)[0,:,0], values[0,:,:2].mean(-1))
+
+def test_sparsemax_read_does_not_hide_nan():
+    scores = torch.zeros(2,3,4); scores[1,2,1] = torch.nan
+    assert sparsemax_read(scores, torch.ones(2,1,4))[1,0,2].isnan()
+
+def test_sparsemax_read_in_threads():
+    scores, values = torch.randn(7, 20, 30), torch.randn(7, 3, 30)
+    n = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1); one = sparsemax_read(scores, values)
+        torch.set_num_threads(3); assert torch.equal(sparsemax_read(scores, values), one)
+    finally: torch.set_num_threads(n)
+
+def test_instance_norm_is_torchs():
+    x = torch.randn(3, 8, 50)
+    torch.testing.assert_close(InstanceNorm()(x), torch.nn.InstanceNorm1d(8)(x))

@@ -11,7 +11,8 @@ import zarr
 import tsai_relcon.store as store_room
 from tsai_relcon.core import DataWarning, is_flat
 from tsai_relcon.recordings import from_csv, from_npz
-from tsai_relcon.store import StoreWriter, _load_index, _save_index, convert, create_store, csv_stretches, npz_stretches, open_store
+from tsai_relcon.convert import convert, csv_stretches, npz_stretches
+from tsai_relcon.store import StoreWriter, _load_index, _save_index, create_store, open_store
 
 def walk(n, seed=0): return np.random.default_rng(seed).normal([0,0,1], .3, (n,3))
 

@@ -8,6 +8,7 @@ from .files import *
 from .recordings import *
 from .store import *
 from .batches import *
+from .convert import *
 from .datasets import *
 from .augment import *
 from .layers import *

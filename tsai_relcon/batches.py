@@ -6,10 +6,12 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/batches.html.md"""
 
 # %% auto #0
 __all__ = ['grouped_index', 'batch_index', 'motion', 'count_rows', 'draw_rows', 'SegmentDataset', 'SeededDL', 'SegmentDL',
-           'GroupDL', 'relcon_dls', 'segment_dls']
+           'GroupDL', 'StoreDataset', 'StoreDL', 'relcon_dls', 'segment_dls']
 
-# %% ../nbs/03_batches.ipynb #889d09d5
+# %% ../nbs/03_batches.ipynb #0253aa09
 import random, warnings
+from functools import cached_property
+from types import SimpleNamespace
 import numpy as np
 import torch
 from fastcore.basics import merge
@@ -18,17 +20,21 @@ from fastai.torch_core import default_device
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_windows, check_rate
 from .splits import check_splits, neighbourhoods, subject_splits
+from .store import StoredSegments
 
 # %% ../nbs/03_batches.ipynb #9f081038
+def _check_grouped(n_groups, n_within, anchors):
+    for name,v,least in [('n_groups',n_groups,1),('n_within',n_within,0)]:
+        if isinstance(v, float) or v<least: raise ValueError(f"`{name}` is {v}; wanted a whole number, {least} or more")
+    if n_groups+n_within<2: raise ValueError(f"`n_groups` is {n_groups} and `n_within` {n_within}: an anchor would have no candidates; take more of either")
+    if anchors not in ('one','all'): raise ValueError(f"`anchors` is {anchors!r}; known are 'one' (the paper's: the first of each group) and 'all'")
+
 def grouped_index(n_groups:int,        # Rows U
                   n_within:int,        # Candidates W that an anchor brings, so that M = 1+W
                   anchors:str='one'    # 'one' anchor a row, or 'all'
                  )->tuple:             # Anchors (A,) and candidates (A, W+U-1), as rows of the batch of U*M
     "Who is an anchor and who is whose candidate in a batch of `n_groups` rows of 1 + `n_within` segments"
-    for name,v,least in [('n_groups',n_groups,1),('n_within',n_within,0)]:
-        if isinstance(v, float) or v<least: raise ValueError(f"`{name}` is {v}; wanted a whole number, {least} or more")
-    if n_groups+n_within<2: raise ValueError(f"`n_groups` is {n_groups} and `n_within` {n_within}: an anchor would have no candidates; take more of either")
-    if anchors not in ('one','all'): raise ValueError(f"`anchors` is {anchors!r}; known are 'one' (the paper's: the first of each group) and 'all'")
+    _check_grouped(n_groups, n_within, anchors)
     M = 1+n_within
     row, col = torch.meshgrid(torch.arange(n_groups), torch.arange(1 if anchors=='one' else M), indexing='ij')
     row, col = row.reshape(-1,1), col.reshape(-1,1)
@@ -42,7 +48,7 @@ def batch_index(n:int # Segments in the batch
     i = torch.arange(n)
     return i, (i[:,None] + torch.arange(1, n)) % n
 
-# %% ../nbs/03_batches.ipynb #12d05a20
+# %% ../nbs/03_batches.ipynb #718af952
 def motion(X:np.ndarray # (N, 3, L) in g
           )->np.ndarray:# (N,) in g
     "How much a segment moves: root of the three axes' variances over time, summed. Gravity does not count"
@@ -87,7 +93,7 @@ def _weighted_rows(rng, groups, M, n, weights):
         rows.append(groups[i][np.argsort(-keys, axis=1)[:,:M]])
     return rng.permutation(np.concatenate(rows))
 
-# %% ../nbs/03_batches.ipynb #637a695f
+# %% ../nbs/03_batches.ipynb #cf1a1a73
 class SegmentDataset:
     "Segments and the group of each, fetched a batch at a time"
     def __init__(self,
@@ -124,18 +130,22 @@ class SeededDL(TfmdDL):
     def plan(self, epoch:int)->list:
         "The rows of each batch of an epoch"
         raise NotImplementedError
+    @property
+    def dealt(self)->range:
+        "Numbers of the batches of an epoch that this process takes: in training as many as every other"
+        return range(self.rank, self.n_batches//self.world*self.world if self.shuffle else self.n_batches, self.world)
     def next_plan(self)->list:
         "What this process will see of the coming epoch"
-        plan = self.plan(self.epoch if self.shuffle else 0)[:self.n_batches]
-        if self.world>1: plan = plan[self.rank:len(plan)//self.world*self.world if self.shuffle else None:self.world]    # in training as many each
-        plan, self.skip, self.epoch = plan[self.skip:], 0, self.epoch+1
-        return plan
+        plan  = self.plan(self.epoch if self.shuffle else 0)
+        dealt = self.dealt[self.skip:]
+        self.skip, self.epoch = 0, self.epoch+1
+        return [plan[i] for i in dealt]
     def get_idxs(self): return np.concatenate(self.next_plan()).tolist()
     def generator(self, epoch:int, *more)->np.random.Generator:
         "The generator of an epoch, or of a part of it"
         return np.random.default_rng([self.seed if self.shuffle else 0, epoch, *more])
     def randomize(self): pass                               # fastai would draw a new generator
-    def __len__(self): return self.n_batches
+    def __len__(self): return len(self.dealt)
     def create_item(self, i): return i or 0
     def do_batch(self, rows): return self.dataset[list(rows)]
 
@@ -160,13 +170,19 @@ class GroupDL(SeededDL):
     "Batches of `n_groups` rows, each an anchor and `n_within` others of its group"
     def __init__(self, dataset, n_groups:int=64, n_within:int=20, anchors:str='one', redraw:int=1, by_motion:bool=False, **kwargs):
         self.n_groups, self.n_within, self.anchors, self.by_motion = n_groups, n_within, anchors, by_motion
-        self.redraw, self.index = _check_count('redraw', redraw), grouped_index(n_groups, n_within, anchors)
+        self.redraw = _check_count('redraw', redraw)
+        _check_grouped(n_groups, n_within, anchors)
         kwargs.pop('bs', None)
         super().__init__(dataset, n_groups*(1+n_within), int(self.count_rows(dataset))//n_groups, **kwargs)
 
     def new(self, dataset=None, cls=None, **kwargs):
         own = {k: getattr(self, k) for k in ('n_groups','n_within','anchors','redraw','by_motion')} if issubclass(cls or type(self), GroupDL) else {}
         return super().new(dataset, cls, **merge(own, kwargs))
+
+    @cached_property
+    def index(self)->tuple:
+        "Anchors and candidates of each batch"
+        return grouped_index(self.n_groups, self.n_within, self.anchors)
 
     def count_rows(self, dataset)->int:
         "Rows of an epoch"
@@ -186,10 +202,88 @@ class GroupDL(SeededDL):
     @property
     def repeats(self): return super().repeats or self.epoch%self.redraw>0
 
+# %% ../nbs/03_batches.ipynb #dc81c820
+class StoreDataset:
+    "Groups of a store"
+    def __init__(self,
+                 groups,             # `store.groups()`
+                 chosen:np.ndarray,  # Which of them
+                 split_idx:int=0     # 0 training, 1 validation: transforms look at it
+                ):
+        self.groups, self.chosen, self.split_idx = groups, chosen, split_idx
+        self.size, self.chunk = groups.size[chosen], groups.chunk[chosen]
+    def __len__(self): return int(self.size.sum())
+    def __getitem__(self, rows): raise ValueError("`dataset` of a store gives no single rows, its loader reads whole chunks; store[rows] gives `Segments`")
+    def new_empty(self): return type(self)(self.groups, self.chosen[:0], self.split_idx)
+    def __getstate__(self): return {**self.__dict__, 'groups': self.groups if len(self.chosen) else None}    # an exported learner names nobody's store
+    def read(self, i): return self.groups.read(self.chosen[i], self.groups.store.dtype)
+    @property
+    def subjects(self): return self.groups.store.subjects[np.unique(self.groups.subject[self.chosen])]
+    @property
+    def segs(self, n_groups=24, n=40):
+        "Stretches of some groups, for metrics"
+        rng, some = np.random.default_rng(0), []
+        for g in rng.permutation(self.chosen)[:n_groups]:
+            rows = self.groups.rows(g)
+            first = rng.integers(0, max(1, len(rows)-n+1))
+            some.append(rows[first:first+n])
+        return self.groups.store[np.concatenate(some)]
+
+class StoreDL(GroupDL):
+    "The grouped batches of a store. An item is the number of a batch"
+    def __init__(self, dataset, *args, pool_mb:float=256, **kwargs):
+        self.pool_mb, self.pool = pool_mb, None
+        super().__init__(dataset, *args, **kwargs)
+        if self.redraw>1: raise ValueError(f"`redraw` is {self.redraw}; batches from a store are drawn anew each epoch: wanted 1")
+    def new(self, dataset=None, cls=None, **kwargs): return super().new(dataset, cls, **merge(dict(pool_mb=self.pool_mb), kwargs))
+
+    def count_rows(self, dataset): return count_rows(dataset.size, self.n_within, self.anchors).sum()
+    def plan(self, epoch):
+        self.drawn, self.pool = epoch, None
+        self.order, self.pool_of, self.first_row = self._pools(self.generator(epoch))
+        return range(self.n_batches)
+    def get_idxs(self): return self.next_plan()
+    def sample(self): return (b for i,b in enumerate(self._DataLoader__idxs) if i%self.num_workers==self.offs)
+    def chunkify(self, batches): return batches
+    def do_batch(self, batch): return batch
+
+    def _pools(self, rng):
+        "The groups in the order they are read, chunk by chunk; the pool that each comes into; each pool's first row"
+        ds = self.dataset
+        _, chunk = np.unique(ds.chunk, return_inverse=True)
+        order = np.argsort(rng.permutation(chunk.max()+1)[chunk], kind='stable')
+        megabytes = np.cumsum(ds.size[order])*3*ds.groups.store.length*np.dtype(ds.groups.store.dtype).itemsize/2**20
+        _, pool = np.unique(megabytes//self.pool_mb, return_inverse=True)
+        rows = np.bincount(pool, count_rows(ds.size[order], self.n_within, self.anchors)).astype(np.int64)
+        return order, pool, np.r_[0, np.cumsum(rows)]
+
+    def _read_pool(self, p):
+        "All segments of a pool, and their rows in the order they are served"
+        if self.pool is not None and self.pool[0]==p: return self.pool[1:]
+        self.pool = None                                         # never two in memory
+        here = self.order[slice(*np.searchsorted(self.pool_of, [p, p+1]))]
+        ends, ds = np.cumsum(self.dataset.size[here]), self.dataset
+        X, members = np.empty((ends[-1], 3, ds.groups.store.length), ds.groups.store.dtype), np.split(np.arange(ends[-1]), ends[:-1])
+        for i,m in zip(here, members): X[m[0]:m[-1]+1] = ds.read(i)
+        weights = [motion(X[m]) for m in members] if self.by_motion else None
+        rows = draw_rows(self.generator(self.drawn, 2, p), members, self.n_within, self.anchors, weights)
+        self.pool = p, X, rows, np.repeat(ds.chosen[here], ds.size[here])
+        return self.pool[1:]
+
+    def create_item(self, k):
+        row, end, x, g = k*self.n_groups, (k+1)*self.n_groups, [], []
+        while row<end:
+            p = np.searchsorted(self.first_row, row, 'right')-1
+            X, rows, group = self._read_pool(p)
+            some = rows[row-self.first_row[p]:end-self.first_row[p]].reshape(-1)
+            x.append(X[some].astype(np.float32)); g.append(group[some])
+            row += len(some)//(1+self.n_within)
+        return TSTensor(torch.from_numpy(np.concatenate(x))), torch.from_numpy(np.concatenate(g))
+
 # %% ../nbs/03_batches.ipynb #1257e055
-def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L) in g
+def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) in g, or a store that `open_store` gives
                groups:np.ndarray=None,      # (N,) whole numbers or text: who is in whose neighbourhood; None: from subject and time
-               splits:tuple=None,           # Training and validation rows; None: `subject_splits` by `subject`
+               splits:tuple=None,           # Training and validation rows (for a store: rows of its `subjects`); None: `subject_splits` by `subject`
                n_groups:int=64,             # Anchors of the paper's batch, each with its group
                n_within:int=20,             # Candidates that each brings from its own group
                anchors:str='one',           # 'one' anchor a group as in the paper, or 'all'
@@ -203,28 +297,57 @@ def relcon_dls(segs,                        # `Segments`, or an array X (N, 3, L
                rate:float=100.,             # Hz, if `segs` is an array
                subject:np.ndarray=None,     # (N,) who wore the sensor, if `segs` is an array; None: each group counts as a person of its own
                batch_tfms=None,             # fastai or tsai batch transforms
+               pool_mb:float=256,           # Megabytes of a store that are held in memory at once
                num_workers:int=0,
                device=None
               )->DataLoaders:
     "Grouped batches for RelCon. Raises ValueError for malformed input, subjects on both sides, and groups smaller than asked"
+    for name,n in dict(train_batches=train_batches, valid_batches=valid_batches).items(): n is None or _check_count(name, n)
+    if seed is not None: _check_count('seed', seed, 0)
+    if isinstance(pool_mb, str) or not pool_mb>0: raise ValueError(f"`pool_mb` is {pool_mb!r}; wanted megabytes: a number above 0")
+    if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
+    device, least = default_device() if device is None else device, 1+n_within
+    if isinstance(segs, StoredSegments):
+        if groups is not None or subject is not None: raise ValueError(f"`{'subject' if groups is None else 'groups'}` is given, but a store knows its own")
+        sides, cls, shape, more = _stored_sides(segs, splits, neighbourhood, least, small_groups), StoreDL, segs, dict(pool_mb=pool_mb)
+    else: sides, cls, shape, more = *_sides(segs, groups, subject, splits, neighbourhood, least, small_groups, rate), {}
+    def loader(dataset, sizes, i):
+        dl = cls(dataset, n_groups, n_within, anchors, redraw if i==0 or cls is GroupDL else 1, by_motion and i==0, seed=seed, max_batches=(train_batches, valid_batches)[i], shuffle=i==0,
+                 num_workers=num_workers, after_batch=batch_tfms, device=device, **more)
+        if not len(dl): raise ValueError(f"`n_groups` is {n_groups}, `n_within` {n_within}: the {len(dataset)} {_sides_are[i]} segments do not fill one batch; with n_within={n_within} at most n_groups={sum(sizes//least)} fits, or take fewer of either")
+        return dl
+    return _describe(DataLoaders(*[loader(*side, i) for i,side in enumerate(sides)], device=device), shape.length, shape.rate)
+
+_sides_are = 'training', 'validation'
+
+def _sides(segs, groups, subject, splits, neighbourhood, least, small_groups, rate):
+    "[(dataset, sizes of its groups)] of training and validation in memory, their loader's class, and length and rate"
     if isinstance(segs, Segments): X, subject, rate = segs.X, segs.subject, segs.rate
     else: X, segs, rate = check_windows(segs, 'segs'), None, check_rate(rate)
     groups = _group_numbers(X, segs, groups, neighbourhood)
     subject = groups if subject is None else subject
     if np.shape(subject)!=(len(X),): raise ValueError(f"`subject` has shape {np.shape(subject)}; wanted one entry for each of the {len(X)} segments")
-    train, valid = subject_splits(subject) if splits is None else check_splits(splits, len(X))
+    def side(i, rows):
+        sizes = np.bincount(groups[rows], minlength=groups.max()+1)
+        rows = rows[_large_enough(sizes[sizes>0], sizes[groups[rows]], least, small_groups, _sides_are[i])]
+        return SegmentDataset(X[rows], groups[rows], None if segs is None else segs[rows], i), np.bincount(groups[rows])
+    return [side(i, rows) for i,rows in enumerate(_disjoint(splits, subject))], GroupDL, SimpleNamespace(length=X.shape[2], rate=rate)
+
+def _stored_sides(store, splits, neighbourhood, least, small_groups):
+    "[(dataset, sizes of its groups)] of training and validation in a store"
+    groups = store.groups(neighbourhood)
+    def side(i, people):
+        chosen = np.flatnonzero(np.isin(groups.subject, people))
+        chosen = chosen[_large_enough(groups.size[chosen], groups.size[chosen], least, small_groups, _sides_are[i])]
+        return StoreDataset(groups, chosen, i), groups.size[chosen]
+    return [side(i, people) for i,people in enumerate(_disjoint(splits, store.subjects))]
+
+def _disjoint(splits, subject):
+    "Rows of training and of validation, no subject on both sides"
+    train, valid = map(np.asarray, subject_splits(subject) if splits is None else check_splits(splits, len(subject)))
     shared = set(np.asarray(subject)[train]) & set(np.asarray(subject)[valid])
-    device = default_device() if device is None else device
-    for name,n in dict(train_batches=train_batches, valid_batches=valid_batches).items(): n is None or _check_count(name, n)
     if shared: raise ValueError(f"`splits` put {len(shared)} subjects on both sides ({', '.join(map(str, sorted(shared)[:5]))}); split by subject, as `subject_splits` does")
-    def loader(rows, split_idx, name):
-        rows = _large_groups(groups, np.asarray(rows), 1+n_within, small_groups, name)
-        ds = SegmentDataset(X[rows], groups[rows], None if segs is None else segs[rows], split_idx)
-        dl = GroupDL(ds, n_groups, n_within, anchors, redraw, by_motion and split_idx==0, seed=seed, max_batches=(train_batches, valid_batches)[split_idx], shuffle=split_idx==0,
-                     num_workers=num_workers, after_batch=batch_tfms, device=device)
-        if not len(dl): raise ValueError(f"`n_groups` is {n_groups}, `n_within` {n_within}: the {len(rows)} {name} segments do not fill one batch; with n_within={n_within} at most n_groups={sum(n//(1+n_within) for n in np.bincount(groups[rows]))} fits, or take fewer of either")
-        return dl
-    return _describe(DataLoaders(loader(train, 0, 'training'), loader(valid, 1, 'validation'), device=device), X, rate)
+    return train, valid
 
 def _group_numbers(X, segs, groups, neighbourhood):
     if groups is None:
@@ -235,25 +358,26 @@ def _group_numbers(X, segs, groups, neighbourhood):
     if groups.max()==0: raise ValueError("`groups` names one group only; RelCon compares segments of several")
     return groups.astype(np.int64)
 
-def _large_groups(groups, rows, least, small_groups, name):
-    "The rows whose group has `least` segments among them"
-    if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
-    sizes = np.bincount(groups[rows], minlength=groups.max()+1)[groups[rows]]
+def _large_enough(sizes, of_each, least, small_groups, name):
+    "Which entries belong to a group of `least` segments or more; `sizes` of the groups, `of_each` entry that of its group"
     few = sizes<least
     if few.any() and small_groups=='error':
-        raise ValueError(f"{len(np.unique(groups[rows][few]))} {name} groups have fewer than the {least} segments that `n_within={least-1}` asks for (the smallest: {sizes.min()}); "
+        raise ValueError(f"{few.sum()} {name} groups have fewer than the {least} segments that `n_within={least-1}` asks for (the smallest: {sizes.min()}); "
                          "take fewer `n_within`, a wider `neighbourhood`, or leave them out with small_groups='drop'")
-    if few.all(): raise ValueError(f"`n_within` is {least-1}: no {name} group has {least} segments; the largest has {sizes.max()}")
-    return rows[~few]
+    if few.all(): raise ValueError(f"`n_within` is {least-1}: no {name} group has {least} segments; the largest has {sizes.max(initial=0)}")
+    return of_each>=least
 
-def _describe(dls, X, rate):
+def _describe(dls, length, rate):
     "What tsai's learners read off their dls, and the rate"
-    dls.vars, dls.len, dls.c, dls.d, dls.rate = X.shape[1], X.shape[2], 1, None, rate
+    dls.vars, dls.len, dls.c, dls.d, dls.rate = 3, length, 1, None, rate
     return dls
 
 def segment_dls(dls:DataLoaders, # Of `relcon_dls`
                 bs:int=64        # Segments a batch
                )->DataLoaders:
     "The same segments in plain shuffled batches, as the learnable distance trains on them"
-    train, valid = [SegmentDL(dl.dataset, bs, seed=dl.seed, shuffle=i==0, num_workers=dl.fake_l.num_workers, after_batch=dl.after_batch.fs, device=dl.device) for i,dl in enumerate(dls.loaders)]
-    return _describe(DataLoaders(train, valid, device=dls.device), dls.train.dataset.X, dls.rate)
+    def plain(dl, shuffle):
+        kw = dict(seed=dl.seed, max_batches=dl.max_batches, shuffle=shuffle, num_workers=dl.fake_l.num_workers, after_batch=dl.after_batch.fs, device=dl.device)
+        if isinstance(dl, StoreDL): return StoreDL(dl.dataset, _check_count('bs', bs), 0, 'all', by_motion=dl.by_motion, pool_mb=dl.pool_mb, **kw)     # rows of one
+        return SegmentDL(dl.dataset, bs, **kw)
+    return _describe(DataLoaders(*[plain(dl, i==0) for i,dl in enumerate(dls.loaders)], device=dls.device), dls.len, dls.rate)

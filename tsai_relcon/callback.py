@@ -20,8 +20,9 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Metric
 from .core import Segments
+from .machine import keep_freed_memory
 from .augment import random_augment
-from .batches import GroupDL, batch_index
+from .batches import GroupDL, SeededDL, batch_index
 from .losses import RelConLoss, cosine_similarities
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
 
@@ -36,6 +37,7 @@ class PretextCallback(Callback):
 
     def before_fit(self):                          # fastai calls it for `validate` and `get_preds` too
         self.restore()                             # what broke off before may have left something
+        keep_freed_memory()                        # each batch asks for what the last one gave back
         self.old_loss, self.active = self.learn.loss_func, True
         self.learn.loss_func = no_loss if self._predicting else self.loss_func
         if self._predicting: self.old_metrics, self.learn.metrics = self.learn.metrics, []
@@ -73,9 +75,10 @@ class MotifReconstruction(PretextCallback):
         self.n_augment, self.fs, self.seed, self.generator = n_augment, fs, seed, None
         self.loss_func = reconstruction_loss
     def before_train(self): self.generator = None          # a validation that was cancelled may have left its own
-    def before_validate(self): self.generator = torch.Generator(self.learn.dls.device).manual_seed(self.seed)
+    def before_validate(self): self.generator = torch.Generator(self.learn.dls.device)
     def after_validate(self):  self.generator = None
     def pretext(self, x):
+        if self.generator is not None: self.generator.manual_seed(self.seed + (self.dl.dealt[self.iter] if isinstance(self.dl, SeededDL) else self.iter))   # by the batch: the same on whichever process
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
 # %% ../nbs/09_callback.ipynb #9b69bcac
