@@ -8,7 +8,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/batches.html.md"""
 __all__ = ['grouped_index', 'batch_index', 'motion', 'count_rows', 'draw_rows', 'SegmentDataset', 'SeededDL', 'SegmentDL',
            'GroupDL', 'StoreDataset', 'StoreDL', 'relcon_dls', 'segment_dls']
 
-# %% ../nbs/03_batches.ipynb #0253aa09
+# %% ../nbs/03_batches.ipynb #f1e0f83c
 import random, warnings
 from functools import cached_property
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ def batch_index(n:int # Segments in the batch
     i = torch.arange(n)
     return i, (i[:,None] + torch.arange(1, n)) % n
 
-# %% ../nbs/03_batches.ipynb #718af952
+# %% ../nbs/03_batches.ipynb #77434c57
 def motion(X:np.ndarray # (N, 3, L) in g
           )->np.ndarray:# (N,) in g
     "How much a segment moves: root of the three axes' variances over time, summed. Gravity does not count"
@@ -93,7 +93,7 @@ def _weighted_rows(rng, groups, M, n, weights):
         rows.append(groups[i][np.argsort(-keys, axis=1)[:,:M]])
     return rng.permutation(np.concatenate(rows))
 
-# %% ../nbs/03_batches.ipynb #cf1a1a73
+# %% ../nbs/03_batches.ipynb #fbc8dbbe
 class SegmentDataset:
     "Segments and the group of each, fetched a batch at a time"
     def __init__(self,
@@ -134,12 +134,11 @@ class SeededDL(TfmdDL):
     def dealt(self)->range:
         "Numbers of the batches of an epoch that this process takes: in training as many as every other"
         return range(self.rank, self.n_batches//self.world*self.world if self.shuffle else self.n_batches, self.world)
-    def next_plan(self)->list:
+    def next_plan(self):
         "What this process will see of the coming epoch"
-        plan  = self.plan(self.epoch if self.shuffle else 0)
-        dealt = self.dealt[self.skip:]
+        plan, r = self.plan(self.epoch if self.shuffle else 0), self.dealt[self.skip:]
         self.skip, self.epoch = 0, self.epoch+1
-        return [plan[i] for i in dealt]
+        return plan[r.start:r.stop:r.step]                  # of a store's range of numbers a range again
     def get_idxs(self): return np.concatenate(self.next_plan()).tolist()
     def generator(self, epoch:int, *more)->np.random.Generator:
         "The generator of an epoch, or of a part of it"
@@ -202,7 +201,7 @@ class GroupDL(SeededDL):
     @property
     def repeats(self): return super().repeats or self.epoch%self.redraw>0
 
-# %% ../nbs/03_batches.ipynb #dc81c820
+# %% ../nbs/03_batches.ipynb #f52877d0
 class StoreDataset:
     "Groups of a store"
     def __init__(self,
@@ -231,7 +230,7 @@ class StoreDataset:
 
 class StoreDL(GroupDL):
     "The grouped batches of a store. An item is the number of a batch"
-    def __init__(self, dataset, *args, pool_mb:float=256, **kwargs):
+    def __init__(self, dataset, *args, pool_mb:float=128, **kwargs):
         self.pool_mb, self.pool = pool_mb, None
         super().__init__(dataset, *args, **kwargs)
         if self.redraw>1: raise ValueError(f"`redraw` is {self.redraw}; batches from a store are drawn anew each epoch: wanted 1")
@@ -297,7 +296,7 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
                rate:float=100.,             # Hz, if `segs` is an array
                subject:np.ndarray=None,     # (N,) who wore the sensor, if `segs` is an array; None: each group counts as a person of its own
                batch_tfms=None,             # fastai or tsai batch transforms
-               pool_mb:float=256,           # Megabytes of a store that are held in memory at once
+               pool_mb:float=128,           # Megabytes of a store that are held in memory at once
                num_workers:int=0,
                device=None
               )->DataLoaders:

@@ -87,7 +87,7 @@ def squared_error(a_hat:Tensor, a:Tensor)->Tensor: # (B, C, L) both -> (B,)
     "Squared error of each segment, summed over axes and time: in g^2"
     return (a_hat-a).square().sum((1,2))
 
-# %% ../nbs/08_distance.ipynb #b1d03495
+# %% ../nbs/08_distance.ipynb #99cd5aeb
 def _first_maps(net, a):
     "(A, 2C+1, nf*L): the query's first convolution of each axis of raw anchors, of ones, and its bias"
     first, (A,C,L) = net.f_q.first, a.shape
@@ -119,6 +119,7 @@ def motif_distances(net:MotifDistance,
     _check_batch(x, anchors, candidates)
     if pairs is not None and pairs<1: raise ValueError(f"`pairs` is {pairs}; wanted 1 or more at once")
     attention = net.attention if attention is None else check_attention(attention)
+    if not candidates.numel(): return x.new_zeros(candidates.shape)
     with torch.autocast(x.device.type, enabled=False):                                  # in half precision near candidates would change places
         return _pairwise(net, x.to(net.out.weight.dtype), anchors, candidates, attention, pairs or _pairs_at_once(x.device, x.shape[-1], net.config['nf']))
 
@@ -130,7 +131,7 @@ def _pairwise(net, x, anchors, candidates, attention, pairs):
     value  = net.revin.denorm(value + net.out.bias[:,None], stats)                      # each row of weights sums to one
     affine = _affine(net.revin, stats)
     K, d   = candidates.shape[1], x.new_empty(candidates.shape)
-    some, each = max(1, pairs//max(K, 1)), min(K, pairs)
+    some, each = max(1, pairs//K), min(K, pairs)
     for i in range(0, len(anchors), some):
         a = x[anchors[i:i+some]]
         maps = _first_maps(net, a)

@@ -1,0 +1,43 @@
+"The allocator keeps what is freed, counted in page faults; not where it is told not to"
+import os, platform, subprocess, sys
+import pytest
+from tsai_relcon.machine import about_machine, keep_freed_memory
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0]!='glibc', reason='glibc alone has these settings')
+
+def faults(setting):
+    "Page faults of allocating, filling and freeing 64 MB twenty times, after fifteen that settle the heap"
+    code = """import resource, torch
+from tsai_relcon.machine import keep_freed_memory
+keep_freed_memory()
+for _ in range(15): torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20): torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt-before)"""
+    return int(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env={**os.environ, 'TSAI_RELCON_MALLOC': setting}, capture_output=True, text=True, check=True).stdout)
+
+@glibc
+def test_freed_memory_is_not_faulted_in_again(): assert faults('1')<100
+
+@glibc
+def test_it_can_be_told_not_to(): assert faults('0')>600            # with huge pages of 2 MB, 32 for each of 20; without, 16,384
+
+def test_elsewhere_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(platform, 'libc_ver', lambda: ('', ''))
+    assert keep_freed_memory() is False
+
+def test_fits_call_it(monkeypatch):
+    import tsai_relcon.callback as room
+    from tsai_relcon.batches import relcon_dls
+    from tsai_relcon.datasets import motionsense
+    from tsai_relcon.distance import MotifDistance
+    from tsai_relcon.learner import relcon_learner
+    called = []
+    monkeypatch.setattr(room, 'keep_freed_memory', lambda: called.append(1))
+    learn = relcon_learner(relcon_dls(motionsense()[::8], n_groups=4, n_within=2, train_batches=1, valid_batches=1), MotifDistance(), arch_config=dict(nf=4))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert called
+
+def test_a_record_names_its_machine():
+    line = about_machine()
+    assert f'Python {platform.python_version()}' in line and f'{os.cpu_count()} cores' in line and 'torch' in line
