@@ -16,6 +16,8 @@ from .models import *
 from .losses import *
 from .distance import *
 from .callback import *
+from .checkpoint import *
+from .distributed import *
 from .learner import *
 from .probes import *
 from .evaluation import *

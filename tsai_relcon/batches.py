@@ -139,7 +139,7 @@ class SeededDL(TfmdDL):
         plan, r = self.plan(self.epoch if self.shuffle else 0), self.dealt[self.skip:]
         self.skip, self.epoch = 0, self.epoch+1
         return plan[r.start:r.stop:r.step]                  # of a store's range of numbers a range again
-    def get_idxs(self): return np.concatenate(self.next_plan()).tolist()
+    def get_idxs(self): return [i for rows in self.next_plan() for i in rows.tolist()]     # of none too: a process may have no batch in validation
     def generator(self, epoch:int, *more)->np.random.Generator:
         "The generator of an epoch, or of a part of it"
         return np.random.default_rng([self.seed if self.shuffle else 0, epoch, *more])

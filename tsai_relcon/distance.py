@@ -102,6 +102,17 @@ def _affine(revin, stats):
     alpha = revin.weight/std
     return torch.cat([alpha, revin.bias-alpha*mean, torch.ones_like(mean[:,:1])], 1)
 
+def _memory(net, c, pairs):
+    "What attention looks at of all candidates: keys (B, nf, L), scaled; values (B, C, L) in g; factors of the query's maps. Worked out in pieces that fit the cache"
+    key, value, affine = c.new_empty(len(c), net.config['nf'], c.shape[-1]), torch.empty_like(c), c.new_empty(len(c), 2*c.shape[1]+1)
+    for i in range(0, len(c), pairs):
+        here, stats = slice(i, i+pairs), net.revin.stats(c[i:i+pairs])
+        k, v = net.memory(c[here], stats)
+        torch.div(k, math.sqrt(k.shape[1]), out=key[here])
+        value[here]  = net.revin.denorm(v + net.out.bias[:,None], stats)                # each row of weights sums to one
+        affine[here] = _affine(net.revin, stats)
+    return key, value, affine
+
 def _pairs_at_once(device, L, nf):
     "Pairs whose maps fit 4 MB of cache, or a quarter of a GPU's free memory"
     room, maps = (torch.cuda.mem_get_info(device)[0]/4, 4*L*L + 8*nf*L) if device.type=='cuda' else (2**22, L*L)
@@ -125,11 +136,7 @@ def motif_distances(net:MotifDistance,
 
 def _pairwise(net, x, anchors, candidates, attention, pairs):
     rows, candidates = candidates.unique(return_inverse=True)
-    stats  = net.revin.stats(x[rows])
-    key, value = net.memory(x[rows], stats)
-    key    = key/math.sqrt(key.shape[1])
-    value  = net.revin.denorm(value + net.out.bias[:,None], stats)                      # each row of weights sums to one
-    affine = _affine(net.revin, stats)
+    key, value, affine = _memory(net, x[rows], pairs)
     K, d   = candidates.shape[1], x.new_empty(candidates.shape)
     some, each = max(1, pairs//K), min(K, pairs)
     for i in range(0, len(anchors), some):
