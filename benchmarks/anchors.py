@@ -6,7 +6,7 @@
 DATA is a folder of npz files (corpora.py names them). A seed chooses the people who validate, the distance, the encoder's first weights, the batches and the folds of the probe. The distance is fitted once a seed, for
 `--distance-minutes`, and serves all ways of drawing. Each run has one thread and `--minutes` of its time, from a learning rate that is the same for all; it writes its own record as it ends.
 """
-import argparse, json, sys, time, warnings
+import argparse, json, shutil, sys, time, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
@@ -30,9 +30,22 @@ says = dict(paper="the paper's: 64 groups of 21, one anchor a group", all_same='
 def loaders(segs, seed, **way):
     return relcon_dls(segs, splits=subject_splits(segs.subject, .1, seed), small_groups='drop', valid_batches=4, seed=seed, **way)
 
+settings = ('minutes','lr','width','distance_minutes','distance_lr')
+
+def done(args, way, seed):
+    "Is there a record of this run? Raises ValueError for one of other settings"
+    for folder in filter(None, (args.out, args.record and args.record/'anchors')):
+        path = folder/f'{way}_seed{seed}.json'
+        if not path.exists(): continue
+        then, now = json.loads(path.read_text())['settings'], {k: vars(args)[k] for k in settings}
+        if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
+        if args.record and folder==args.out: shutil.copy(path, args.record/'anchors')
+        return True
+    return False
+
 def fit_distance(data, seed, args):
     path = args.out/f'distance_seed{seed}.safetensors'
-    if path.exists(): return
+    if path.exists() or all(done(args, way, seed) for way in args.ways): return
     torch.set_num_threads(1); set_seed(seed)
     learn = motif_learner(loaders(pretraining_segments(data), seed, **ways['all']), metrics=[])
     steps = fit_for(learn, 60*args.distance_minutes, args.distance_lr)
@@ -54,7 +67,7 @@ def scores(encoder, tests, seed):
 
 def run(data, way, seed, args):
     path = args.out/f'{way}_seed{seed}.json'
-    if path.exists(): return
+    if done(args, way, seed): return
     torch.set_num_threads(1); warnings.filterwarnings('ignore'); keep_freed_memory()
     set_seed(seed)
     encoder = RelConResNet34(nf=args.width)
@@ -67,25 +80,26 @@ def run(data, way, seed, args):
         record = dict(steps=steps, anchors=steps*len(dls.train.index[0]), segments=len(dls.train.dataset), valid_loss=valid, subjects=len(dls.train.dataset.subjects))
         save_weights(learn, path.with_suffix('.safetensors'), overwrite=True)
     record |= dict(way=way, seed=seed, scores=scores(encoder, test_segments(data), seed), date=str(date.today()), machine=about_machine(),
-                   settings={k: v for k,v in vars(args).items() if k in ('minutes','lr','width','distance_minutes','distance_lr')})
+                   command=args.command, settings={k: vars(args)[k] for k in settings})
     path.write_text(json.dumps(record, indent=1)+'\n')
     if args.record: (args.record/'anchors'/path.name).write_text(path.read_text())
     print(f"{way}, seed {seed}: {record['steps']} steps; " + ', '.join(f"{n} nearest {s['nearest']:.3f} linear {s['linear']:.3f}" for n,s in record['scores'].items()), flush=True)
 
-def report(folder, command):
+def report(folder):
     "results/anchors.md from the records"
     runs = [json.loads(f.read_text()) for f in sorted((folder/'anchors').glob('*.json'))]
     s, sets = runs[0]['settings'], list(runs[0]['scores'])
     cell = lambda v: f'{np.mean(v):.3f}' + (f' (sd {np.std(v, ddof=1):.3f}, n {len(v)})' if len(v)>1 else ' (n 1)')
-    lines = ['# How a batch is drawn', '', f"{max(r['date'] for r in runs)}; `{command}`; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
+    if any(r['settings']!=s for r in runs): raise ValueError(f"{folder/'anchors'} holds records of different settings; wanted those of one")
+    lines = ['# How a batch is drawn', '', f"{max(r['date'] for r in runs)}; {', '.join(dict.fromkeys(f'`{c}`' for r in runs if (c := r.get('command'))))}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
              f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz; {s['minutes']:g} minutes of one thread a run, one cycle at {s['lr']:g} for all; the distance beforehand, {s['distance_minutes']:g} minutes at {s['distance_lr']:g}. "
-             f"Pretrained on {max(r.get('segments', 0) for r in runs):,} segments; tested, frozen, on people of sets that pretraining has not met, 5 folds by person: macro F1, mean and sd over seeds.", '',
-             f"| batch | anchors a minute | steps | {' | '.join(f'{n}: nearest neighbour | {n}: linear probe' for n in sets)} |", f"|{' --- |'*(3+2*len(sets))}"]
+             f"The ways differ in the number of candidates too, unless they are called the same. Tested, frozen, on people of sets that pretraining has not met, 5 folds by person: macro F1, mean and sd over seeds.", '',
+             f"| batch | segments pretrained on | anchors a minute | steps | {' | '.join(f'{n}: nearest neighbour | {n}: linear probe' for n in sets)} |", f"|{' --- |'*(4+2*len(sets))}"]
     for way in ('untrained', *ways):
         of = [r for r in runs if r['way']==way]
         if not of: continue
         rates = '' if way=='untrained' else f"{np.mean([r['anchors'] for r in of])/s['minutes']:,.0f}"
-        lines.append(f"| {says.get(way, way)} | {rates} | {np.mean([r['steps'] for r in of]):.0f} | " + ' | '.join(cell([r['scores'][n][k] for r in of]) for n in sets for k in ('nearest','linear')) + ' |')
+        lines.append(f"| {says.get(way, way)} | {'' if way=='untrained' else format(round(np.mean([r['segments'] for r in of])), ',')} | {rates} | {np.mean([r['steps'] for r in of]):.0f} | " + ' | '.join(cell([r['scores'][n][k] for r in of]) for n in sets for k in ('nearest','linear')) + ' |')
     (folder/'anchors.md').write_text('\n'.join(lines)+'\n')
     print('\n'.join(lines))
 
@@ -104,6 +118,7 @@ def main():
     p.add_argument('--jobs',    type=int, default=2)
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
+    args.command = ' '.join(['python benchmarks/anchors.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]])
     if not args.report_only:
         if args.data is None: p.error('DATA is missing: the folder of npz files')
         args.out.mkdir(parents=True, exist_ok=True)
@@ -111,6 +126,6 @@ def main():
         parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
         parallel(delayed(fit_distance)(args.data, seed, args) for seed in args.seeds)
         parallel(delayed(run)(args.data, way, seed, args) for seeds,kinds in [(args.seeds, args.ways[:3]), (args.seeds, args.ways[3:])] for seed in seeds for way in kinds)
-    if args.record: report(args.record, ' '.join(['python benchmarks/anchors.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]]))
+    if args.record: report(args.record)
 
 if __name__=='__main__': main()

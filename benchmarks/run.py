@@ -13,6 +13,7 @@ from pathlib import Path
 here = Path(__file__).parent
 rate, length, n_groups, n_within = 100., 256, 64, 20
 n_all = n_groups*(1+n_within)
+all_anchors = 'library, every segment an anchor'
 
 # ---- the sides: each prepares, and returns what is timed and how much work that is ---------------------------------------------------------------
 
@@ -60,8 +61,8 @@ def loss(side, data):
         value = t.RelConLoss()(z, d, *index); value.backward(); return value
     return dict(reference=reference, library=fast)[side], len(index[0]), lambda: dict(reference=reference, library=fast)[side]().detach().view(1)
 
-def step(side, data, anchors='one'):
-    "Rank, embed, descend: a training step"
+def step(side, data):
+    "Rank, embed, descend: a training step of the paper's batch; for the third side every segment of it is an anchor, with as many candidates within and between"
     torch, t, r = library()
     x, net, encoder = torch.from_numpy(some_segments(t, data)), a_distance(torch, t), t.RelConResNet34()
     if side=='reference':
@@ -69,7 +70,7 @@ def step(side, data, anchors='one'):
         ref.load_state_dict(net.state_dict())
         return (lambda: r.reference_step(encoder.train(), ref, opt, *grouped(torch, x, n_groups, n_within))), n_groups, None
     t.keep_freed_memory()
-    index, opt, loss_func = t.grouped_index(n_groups, n_within, anchors), t.plain_adam(list(encoder.parameters()), lr=1e-6), t.RelConLoss()
+    index, opt, loss_func = t.grouped_index(n_groups, n_within, 'all' if side==all_anchors else 'one'), t.plain_adam(list(encoder.parameters()), lr=1e-6), t.RelConLoss()
     def once():
         d = t.motif_distances(net, x, *index)
         loss_func(encoder.train()(x), d, *index).backward()
@@ -99,14 +100,14 @@ def as_2d(torch, conv):
     conv.forward = forward
 
 def loader(side, data, n):
-    "One pass over 64 batches of the paper's shape, or as many as there are"
+    "Batches of the paper's shape: 4 of the reference, up to 1,024 of ours, so that what is read ahead is used as in an epoch"
     torch, t, r = library()
     folder = Path(data)/'loader'
     if side=='reference':
         torch.manual_seed(0)
         batches = torch.utils.data.DataLoader(r.ReferenceDataset(folder/f'files_{n}', n_within), n_groups, shuffle=True)
     else: batches = t.relcon_dls(t.open_store(folder/f'store_{n}', length), n_groups=n_groups, n_within=n_within, small_groups='drop', seed=0).train
-    n_batches = 4 if side=='reference' else max(4, min(len(batches), 128))
+    n_batches = 4 if side=='reference' else min(len(batches), 1024)
     def once():
         for _,b in zip(range(n_batches), batches): pass
     return once, n_batches*n_all, None
@@ -115,8 +116,7 @@ items = {                                                        # name: (functi
     'distance, softmax':   (distance, ('softmax',),   ('reference','library'), 'pairs'),
     'distance, sparsemax': (distance, ('sparsemax',), ('reference','library'), 'pairs'),
     'loss, forward and backward': (loss, (), ('reference','library'), 'anchors'),
-    "step, the paper's batch": (step, (), ('reference','library'), 'anchors'),
-    'step, every segment an anchor': (step, ('all',), ('reference','library'), 'anchors'),
+    'step': (step, (), ('reference','library',all_anchors), 'anchors'),
     "encoder's step, 1,344 segments: memory kept": (encoder_step, (), ('freed','kept'), 'segments'),
     "encoder's step, 336 segments: memory kept":   (encoder_step, (336,), ('freed','kept'), 'segments'),
     "encoder's step, 336 segments: bfloat16":      (encoder_step, (336,), ('kept','bf16'), 'segments'),
@@ -150,24 +150,25 @@ class Side:
     def close(self): self.process.communicate()
 
 def measure(name, data, threads, repeats):
+    from tsai_relcon.machine import about_machine
     _, _, sides, unit = items[name]
     running = [Side(name, s, data, threads) for s in sides]
     for _ in range(repeats):
         for s in running: s.once()
     for s in running: s.close()
     values = [s.ready['value'] for s in running]
-    apart = max(abs(a-b)/abs(a) for a,b in zip(*values)) if len(values)==2 and values[0] else None
+    apart = max(abs(a-b)/abs(a) for a,b in zip(*values)) if all(values) and len(values)==2 else None
     rates = {s.name: sorted(s.ready['amount']/t for t in s.times) for s in running}
-    return dict(item=name, unit=unit, threads=threads, repeats=repeats, apart=apart, rates=rates, seconds={s.name: statistics.median(s.times) for s in running})
+    return dict(item=name, date=str(date.today()), machine=about_machine(), unit=unit, threads=threads, repeats=repeats, apart=apart, rates=rates, seconds={s.name: statistics.median(s.times) for s in running})
 
 # ---- data for the loaders -----------------------------------------------------------------------------------------------------------------------
 
-def make_loader_data(data, folder):
+def make_loader_data(data, folder, sizes=(10_000, 100_000, 1_000_000), files=(10_000, 100_000)):
     "Stores of 1e4, 1e5 and 1e6 segments and folders of 1e4 and 1e5 files, of real recordings, again and again under other names"
     import numpy as np
     torch, t, r = library()
     hours = [(who, a) for name in ('stress_predict','gait_pocket','chest_casale') for who,_,a,fs in t.npz_stretches(data/f'{name}.npz') for a in [t.resample(np.asarray(a, np.float32), fs, rate)] if len(a)>600*rate]
-    for n in (10_000, 100_000, 1_000_000):
+    for n in sizes:
         if (folder/f'store_{n}').exists(): continue
         with t.create_store(folder/f'store_{n}', rate) as writer:
             held, again = 0, 0
@@ -179,7 +180,7 @@ def make_loader_data(data, folder):
                     writer.append(a, f'{who} {again}', flat='cut'); held += len(a)//length
                 else: again += 1; continue
                 break
-    for n in (10_000, 100_000):
+    for n in files:
         if (folder/f'files_{n}').exists(): continue
         store = t.open_store(folder/f'store_{n}', length)
         groups = store.groups()
@@ -201,19 +202,26 @@ print(json.dumps(dict(n=len(store), opened=opened, first=time.perf_counter()-beg
 
 # ---- the report ---------------------------------------------------------------------------------------------------------------------------------
 
-def ratio(m):
-    a, *b = [m['rates'][s][len(m['rates'][s])//2] for s in m['rates']]
-    return b[0]/a if b else None
+def middle(rates): return rates[len(rates)//2]
+def ratios(m):
+    "Of each further side to the first"
+    first, *rest = m['rates']
+    return {s: middle(m['rates'][s])/middle(m['rates'][first]) for s in rest}
 
 def report(record):
-    said = lambda v: f'{v[len(v)//2]:,.3g} ({v[0]:,.3g} to {v[-1]:,.3g})' if v[-1]<1000 else f'{v[len(v)//2]:,.0f} ({v[0]:,.0f} to {v[-1]:,.0f})'
-    lines = ['# Speed', '', f"{record['date']}; `{record['command']}`; {record['machine']}.", '',
+    said = lambda s, v, unit: f"{s}: {middle(v):{',.0f' if middle(v)>=100 else '.3g'}} ({v[0]:{',.0f' if middle(v)>=100 else '.3g'}} to {v[-1]:{',.0f' if middle(v)>=100 else '.3g'}}) {unit}"
+    runs  = dict.fromkeys(f"`{m['command']}`, {m['date']}, {m['machine']}" for m in record['measured'])
+    lines = ['# Speed', '', *[f'{i}. {r}' for i,r in enumerate(runs, 1)], '',
              'Rates a second: median (lowest to highest); the sides in turns, each in a process of its own. The ratio is that of the medians, the second side over the first. "Apart": the largest relative difference of what the two sides computed.', '',
-             '| | threads | first side | second side | ratio | apart |', '|---|---|---|---|---|---|']
+             "Distance and loss: the same numbers in and out (the loss with its gradient). Step: the reference embeds anchors and candidates in two calls as method and release do, the library in one, with the allocator as its learners set it; in the third side "
+             "the same 1,344 segments hold 1,344 anchors in place of 64, each with as many candidates, so its step is longer and its anchors a second more. Loader: the reference reads 22 files an anchor from a folder that it lists; the library reads a training split "
+             "of the same recordings, an hour at a time, and serves many batches from it.", '',
+             '| | run | threads | repetitions | first side | second side | ratio | apart |', '|---|---|---|---|---|---|---|---|']
     for m in record['measured']:
-        sides = [f'{s}: {said(v)} {m["unit"]}' for s,v in m['rates'].items()]
-        sides = sides if len(sides)==2 else ['', *sides]
-        lines.append(f"| {m['item']} | {m['threads']} | {sides[0]} | {sides[1]} | {'' if ratio(m) is None else f'{ratio(m):.2f}'} | {'' if m['apart'] is None else format(m['apart'], '.1e')} |")
+        first, *rest = [(s, said(s, v, m['unit'])) for s,v in m['rates'].items()]
+        for s,text in rest or [(None, '')]:
+            run = 1+list(runs).index(f"`{m['command']}`, {m['date']}, {m['machine']}")
+            lines.append(f"| {m['item']} | {run} | {m['threads']} | {m['repeats']} | {first[1]} | {text} | {'' if s is None else f'{ratios(m)[s]:.2f}'} | {'' if m['apart'] is None else format(m['apart'], '.1e')} |")
     b = record.get('a_billion')
     if b: lines += ['', f"A store of {b['n']:,} segments of 87,376 people, without samples on disk (zarr's fill value stands for them): opened in {b['opened']:.2f} s, the first batch of {b['shape'][0]:,} after {b['first']:.2f} s, peak memory of the process {b['gb']:.2f} GB."]
     return '\n'.join(lines)+'\n'
@@ -229,19 +237,22 @@ def main():
     p.add_argument('--work',    nargs=2, help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.work: return work(*args.work, args.data, args.threads[0])
-    from tsai_relcon.machine import about_machine
-    chosen = [n for n in items if args.only is None or n.startswith(tuple(args.only))]
-    record = dict(date=str(date.today()), command=' '.join(['python benchmarks/run.py DATA', *sys.argv[2:]]), machine=about_machine(), measured=[])
+    chosen  = [n for n in items if args.only is None or n.startswith(tuple(args.only))]
+    billion = args.only is None or 'billion' in args.only
+    if not chosen and not billion: p.error(f"--only {' '.join(args.only)} names nothing; known are {', '.join(map(repr, items))} and 'billion'")
+    if args.repeats<1: p.error(f'--repeats is {args.repeats}; wanted 1 or more')
+    if args.record: args.record.mkdir(parents=True, exist_ok=True)
+    command, record = ' '.join(['python benchmarks/run.py DATA', *sys.argv[2:]]), dict(measured=[])
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         if any(n.startswith('loader') for n in chosen): make_loader_data(args.data, folder/'loader')
         for name in chosen:
             for threads in args.threads:
                 m = measure(name, folder if name.startswith('loader') else args.data, 1 if name.startswith('loader') else threads, args.repeats)
-                record['measured'].append(m)
-                print(f"{name}, {m['threads']} threads: " + ', '.join(f'{s} {v[len(v)//2]:,.1f} {m["unit"]}/s' for s,v in m['rates'].items()) + ('' if ratio(m) is None else f', ratio {ratio(m):.2f}'), flush=True)
+                record['measured'].append(m | dict(command=command))
+                print(f"{name}, {m['threads']} threads: " + ', '.join(f'{s} {middle(v):,.1f} {m["unit"]}/s' for s,v in m['rates'].items()) + ''.join(f', ratio {r:.2f}' for r in ratios(m).values()), flush=True)
                 if name.startswith('loader'): break
-    if args.only is None or 'billion' in args.only: record['a_billion'] = a_billion()
+    if billion: record['a_billion'] = a_billion() | dict(command=command, date=str(date.today()))
     if args.record:
         path = args.record/'speed.json'
         old = json.loads(path.read_text()) if path.exists() else {}

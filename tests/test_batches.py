@@ -159,3 +159,44 @@ def test_a_loader_of_a_store_can_be_pickled(store):
                                      (dict(train_batches=0), '`train_batches` is 0'), (dict(valid_batches=1.5), '`valid_batches` is 1.5'), (dict(pool_mb=0), '`pool_mb` is 0'), (dict(seed=-1), '`seed` is -1')])
 def test_bad_dls_of_a_store(store, kw, says):
     with pytest.raises(ValueError, match=says): relcon_dls(store, **{**dict(n_groups=4, n_within=2), **kw})
+
+# ---- what a review found
+
+def test_plain_batches_hold_every_segment_of_a_store_once(store):
+    plain = segment_dls(relcon_dls(store, n_groups=4, n_within=2, small_groups='drop'), bs=100)
+    for dl in plain.loaders:
+        seen = [k for x,_ in dl for k in keys(x)]
+        assert len(seen)==len(dl.dataset) and len(dl)==-(-len(seen)//100)
+    assert len(segment_dls(relcon_dls(store, n_groups=4, n_within=2, small_groups='drop'), bs=10**5).valid)==1
+
+@pytest.mark.parametrize('still', [0., 2e-6])
+def test_a_still_group_at_the_end_does_no_harm(still):
+    rng = np.random.default_rng(0)
+    groups  = [np.arange(i*20, i*20+20) for i in range(301)]
+    weights = [rng.random(20, np.float32) for _ in range(300)] + [np.full(20, still, np.float32)]
+    for seed in range(40): assert (draw_rows(np.random.default_rng(seed), groups, 3, 'all', weights)<6000).mean()>.99
+
+def test_nothing_that_moves_is_an_error():
+    with pytest.raises(ValueError, match='`weights` are all 0'): draw_rows(np.random.default_rng(0), [np.arange(5)], 2, 'one', [np.zeros(5)])
+    with pytest.raises(ValueError, match='`anchors`'): draw_rows(np.random.default_rng(0), [np.arange(5)], 2, 'every')
+
+def test_a_look_at_a_batch_does_not_change_the_fit(few, store):
+    for kind in ('memory','store'):
+        a, b = (dls_of(kind, few, store).train for _ in range(2))
+        looked = a.one_batch()[0]
+        assert torch.equal(looked, next(iter(a))[0]) and torch.equal(looked, next(iter(b))[0])
+
+def test_an_export_carries_no_groups(few):
+    ds = dls_of('memory', few, None).train.dataset
+    assert len(pickle.dumps(ds.new_empty()))<5000 < len(pickle.dumps(ds))
+
+@pytest.mark.parametrize('kw,says', [(dict(n_within='5'), '`n_within`'), (dict(n_within=None), '`n_within`'), (dict(n_within=True), '`n_within`'), (dict(n_groups='1'), '`n_groups`'), (dict(neighbourhood='1h'), '`neighbourhood`'),
+                                     (dict(pool_mb=None), '`pool_mb`'), (dict(by_motion='no'), '`by_motion`'), (dict(seed=1.5), '`seed`'), (dict(subject=['a']), '`subject` is given')])
+def test_more_bad_dls(few, kw, says):
+    with pytest.raises(ValueError, match=says): relcon_dls(few, **{**dict(n_groups=4, n_within=2), **kw})
+
+def test_missing_names_are_refused(few):
+    groups = np.arange(len(few))%9
+    subject = groups.astype(float); subject[groups==3] = np.nan
+    with pytest.raises(ValueError, match='`subject` lacks'): relcon_dls(few.X, groups, subject=subject, n_groups=4, n_within=2)
+    with pytest.raises(ValueError, match='`groups` lacks'): relcon_dls(few.X, subject, n_groups=4, n_within=2)

@@ -105,3 +105,7 @@ def test_rows_that_are_nobodys_candidate_cost_nothing(segs):
 def test_no_candidates():
     assert motif_distances(MotifDistance(), torch.zeros(4,3,64), torch.tensor([0,1]), torch.zeros(2,0,dtype=torch.int64)).shape==(2,0)
     with pytest.raises(ValueError, match='`pairs` is 0'): motif_distances(MotifDistance(), torch.zeros(4,3,64), torch.tensor([0]), torch.tensor([[1]]), pairs=0)
+
+@pytest.mark.parametrize('change,says', [(dict(anchors=torch.tensor([0.])), '`anchors` holds torch.float32'), (dict(candidates=torch.tensor([[True]])), '`candidates` holds torch.bool'), (dict(pairs=2.5), '`pairs` is 2.5'), (dict(x=torch.zeros(4,2,64)), '`x` has 2 channels')])
+def test_more_bad_arguments(change, says):
+    with pytest.raises(ValueError, match=says): motif_distances(MotifDistance(), **{**dict(x=torch.zeros(4,3,64), anchors=torch.tensor([0]), candidates=torch.tensor([[1]])), **change})

@@ -114,3 +114,15 @@ def test_sparsemax_read_in_threads():
 def test_instance_norm_is_torchs():
     x = torch.randn(3, 8, 50)
     torch.testing.assert_close(InstanceNorm()(x), torch.nn.InstanceNorm1d(8)(x))
+
+@pytest.mark.parametrize('offset', [0., 1e3, 1e5])
+def test_sparsemax_read_does_not_mind_a_constant(offset):
+    g = torch.Generator().manual_seed(0)
+    scores, values = (torch.randint(-64, 64, (2,5,40), generator=g)/16), torch.randn(2, 3, 40, generator=g)       # steps that float32 holds beside the offset
+    torch.testing.assert_close(sparsemax_read(scores+offset, values), sparsemax_read(scores, values), rtol=1e-5, atol=1e-5)
+
+@pytest.mark.parametrize('scores,values', [((4,8,16),(2,3,16)), ((4,8,16),(4,3,8)), ((4,8,8),(4,3,16)), ((8,16),(3,16)), ((1,2,0),(1,3,0))])
+def test_sparsemax_read_refuses_shapes_that_do_not_fit(scores, values):
+    with pytest.raises(ValueError, match='`scores` has shape'): sparsemax_read(torch.zeros(scores), torch.zeros(values))
+
+def test_sparsemax_read_of_nothing(): assert sparsemax_read(torch.zeros(0,8,16), torch.zeros(0,3,16)).shape==(0,3,8)

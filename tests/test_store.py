@@ -480,3 +480,10 @@ def test_a_billion_segments_open_in_seconds_and_little_memory(tmp_path):
     assert out['n']==87_376*(8*1406+rest)>999e6 and out['groups']==87_376*9 and out['sizes']==[rest, 1406] and out['shapes']==[[rest,3,256],[1406,3,256]] and out['subjects']==87_376
     assert out['last']=='p087375' and out['times']==pytest.approx([0, 87_375*.25+8*3600+(rest-1)*2.56])
     assert out['read']<20 and out['gb']<1, out
+
+def test_a_file_named_another_way_is_not_converted_twice(tmp_path, monkeypatch):
+    read = lambda f: [('ann', None, np.random.default_rng(0).normal([0,0,1], .1, (400,3)), 50.)]
+    (tmp_path/'f.csv').touch(); monkeypatch.chdir(tmp_path)
+    reports = [convert([f], read, 'store', 50, progress=False) for f in ('f.csv', tmp_path/'f.csv', './f.csv')]
+    assert [len(r['written']) for r in reports]==[1,0,0] and len(open_store('store', 100))==4
+    with pytest.raises(ValueError, match='twice'): convert(['f.csv', './f.csv'], read, 'store', 50)

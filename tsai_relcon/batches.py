@@ -18,14 +18,17 @@ from fastcore.basics import merge
 from fastai.data.core import TfmdDL, DataLoaders
 from fastai.torch_core import default_device
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
-from .core import Segments, check_windows, check_rate
+from .core import Segments, as_column, check_windows, check_rate
 from .splits import check_splits, neighbourhoods, subject_splits
 from .store import StoredSegments
 
 # %% ../nbs/03_batches.ipynb #9f081038
+def _check_count(name, value, least=1):
+    if isinstance(value, bool) or not isinstance(value, (int,np.integer)) or value<least: raise ValueError(f"`{name}` is {value!r}; wanted a whole number, {least} or more")
+    return int(value)
+
 def _check_grouped(n_groups, n_within, anchors):
-    for name,v,least in [('n_groups',n_groups,1),('n_within',n_within,0)]:
-        if isinstance(v, float) or v<least: raise ValueError(f"`{name}` is {v}; wanted a whole number, {least} or more")
+    for name,v,least in [('n_groups',n_groups,1),('n_within',n_within,0)]: _check_count(name, v, least)
     if n_groups+n_within<2: raise ValueError(f"`n_groups` is {n_groups} and `n_within` {n_within}: an anchor would have no candidates; take more of either")
     if anchors not in ('one','all'): raise ValueError(f"`anchors` is {anchors!r}; known are 'one' (the paper's: the first of each group) and 'all'")
 
@@ -76,6 +79,7 @@ def draw_rows(rng:np.random.Generator,
               weights:list=None          # For each group the weights of its members; None: all alike
              )->np.ndarray:              # (rows, M), in random order
     "Rows of members of one group each: an epoch of them"
+    if anchors not in ('one','all'): raise ValueError(f"`anchors` is {anchors!r}; known are 'one' and 'all'")
     M = 1+n_within
     if weights is not None: return _weighted_rows(rng, groups, M, count_rows(np.array([len(g) for g in groups]), n_within, anchors).sum(), weights)
     def rows_of(g):
@@ -86,11 +90,15 @@ def draw_rows(rng:np.random.Generator,
 def _weighted_rows(rng, groups, M, n, weights):
     "A group in proportion to its weight, members in proportion to theirs and without repetition (the largest of log w + Gumbel noise)"
     large = [i for i,g in enumerate(groups) if len(g)>=M]
-    total = np.array([weights[i].sum() for i in large])
+    total = np.array([np.sum(weights[i], dtype=np.float64) for i in large])
+    if not n: return np.zeros((0, M), np.int64)
+    if not total.sum()>0: raise ValueError("`weights` are all 0, as of segments in which nothing moves; wanted some above 0")
     counts, rows = rng.multinomial(n, total/total.sum()), []
     for i,count in zip(large, counts):
-        keys = np.log(weights[i]) + rng.gumbel(size=(count, len(groups[i])))
-        rows.append(groups[i][np.argsort(-keys, axis=1)[:,:M]])
+        with np.errstate(divide='ignore'): log_weight = np.log(weights[i])                     # of 0: drawn last
+        for some in np.array_split(np.arange(count), 1+count*len(log_weight)//2**22):          # a large group's keys a few rows at a time
+            keys = log_weight + rng.gumbel(size=(len(some), len(log_weight)))
+            rows.append(groups[i][np.argsort(-keys, axis=1)[:,:M]])
     return rng.permutation(np.concatenate(rows))
 
 # %% ../nbs/03_batches.ipynb #fbc8dbbe
@@ -106,19 +114,17 @@ class SegmentDataset:
     def __len__(self): return len(self.X)
     def __getitem__(self, rows): return TSTensor(self.X[rows]), self.groups[rows]
     def new_empty(self): return type(self)(self.X[:0].numpy(), self.groups[:0], split_idx=self.split_idx)
+    def __getstate__(self): return {**self.__dict__, 'groups': self.groups.clone(), 'X': self.X.clone()}     # of a piece not the whole
     @property
     def subjects(self): return None if self.segs is None else np.unique(self.segs.subject)
-
-def _check_count(name, value, least=1):
-    if isinstance(value, (bool,float,str)) or value is None or value<least: raise ValueError(f"`{name}` is {value!r}; wanted a whole number, {least} or more")
-    return int(value)
 
 class SeededDL(TfmdDL):
     "Batches that follow from a seed and the number of the epoch"
     rank, world = 0, 1                                      # with several processes, this one takes batches rank, rank+world, ...
     def __init__(self, dataset, bs:int, n_batches:int, seed:int=None, shuffle:bool=False, max_batches:int=None, num_workers:int=0, **kwargs):
-        self.seed  = random.randint(0, 2**32-1) if seed is None else seed      # Python's generator, as fastai: set_seed fixes it
+        self.seed  = random.randint(0, 2**32-1) if seed is None else _check_count('seed', seed, 0)      # Python's generator, as fastai: set_seed fixes it
         self.epoch = self.skip = 0                          # of the coming iteration: its number, and batches to leave out at its beginning
+        if max_batches is not None: _check_count('max_batches', max_batches)
         self.max_batches, self.n_batches = max_batches, n_batches if max_batches is None else min(n_batches, max_batches)
         for name in ('n','drop_last'): kwargs.pop(name, None)
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
@@ -143,6 +149,11 @@ class SeededDL(TfmdDL):
     def generator(self, epoch:int, *more)->np.random.Generator:
         "The generator of an epoch, or of a part of it"
         return np.random.default_rng([self.seed if self.shuffle else 0, epoch, *more])
+    def one_batch(self):
+        "A batch of the coming epoch, to look at: the epoch is still to come"
+        epoch, skip = self.epoch, self.skip
+        try: return super().one_batch()
+        finally: self.epoch, self.skip = epoch, skip
     def randomize(self): pass                               # fastai would draw a new generator
     def __len__(self): return len(self.dealt)
     def create_item(self, i): return i or 0
@@ -219,13 +230,13 @@ class StoreDataset:
     @property
     def subjects(self): return self.groups.store.subjects[np.unique(self.groups.subject[self.chosen])]
     @property
-    def segs(self, n_groups=24, n=40):
-        "Stretches of some groups, for metrics"
+    def segs(self):
+        "Stretches of 40 segments of 24 groups, for metrics"
         rng, some = np.random.default_rng(0), []
-        for g in rng.permutation(self.chosen)[:n_groups]:
+        for g in rng.permutation(self.chosen)[:24]:
             rows = self.groups.rows(g)
-            first = rng.integers(0, max(1, len(rows)-n+1))
-            some.append(rows[first:first+n])
+            first = rng.integers(0, max(1, len(rows)-39))
+            some.append(rows[first:first+40])
         return self.groups.store[np.concatenate(some)]
 
 class StoreDL(GroupDL):
@@ -236,7 +247,9 @@ class StoreDL(GroupDL):
         if self.redraw>1: raise ValueError(f"`redraw` is {self.redraw}; batches from a store are drawn anew each epoch: wanted 1")
     def new(self, dataset=None, cls=None, **kwargs): return super().new(dataset, cls, **merge(dict(pool_mb=self.pool_mb), kwargs))
 
-    def count_rows(self, dataset): return count_rows(dataset.size, self.n_within, self.anchors).sum()
+    def count_rows(self, dataset):
+        n = count_rows(dataset.size, self.n_within, self.anchors).sum()
+        return n if self.n_within else -(-n//self.n_groups)*self.n_groups      # plain batches: the last may be shorter
     def plan(self, epoch):
         self.drawn, self.pool = epoch, None
         self.order, self.pool_of, self.first_row = self._pools(self.generator(epoch))
@@ -270,7 +283,7 @@ class StoreDL(GroupDL):
         return self.pool[1:]
 
     def create_item(self, k):
-        row, end, x, g = k*self.n_groups, (k+1)*self.n_groups, [], []
+        row, end, x, g = k*self.n_groups, min((k+1)*self.n_groups, self.first_row[-1]), [], []
         while row<end:
             p = np.searchsorted(self.first_row, row, 'right')-1
             X, rows, group = self._read_pool(p)
@@ -289,7 +302,7 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
                redraw:int=1,                # Epochs that the same training batches serve, in another order each time; their distances are then worked out once
                neighbourhood:float=3600.,   # Seconds that a group spans, if `groups` is None
                small_groups:str='error',    # 'error', or 'drop' groups of fewer than 1+n_within segments
-               by_motion:bool=False,        # Draw segments in proportion to their motion, where most of the time is still
+               by_motion:bool=False,        # Draw training segments in proportion to their motion (of a store: among those of a pool), where most of the time is still
                train_batches:int=None,      # Batches of a training epoch; None: all there are
                valid_batches:int=None,      # Batches of a validation; None: all there are
                seed:int=None,               # Of the batches; None: from Python's generator, which fastai's `set_seed` fixes
@@ -303,7 +316,10 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
     "Grouped batches for RelCon. Raises ValueError for malformed input, subjects on both sides, and groups smaller than asked"
     for name,n in dict(train_batches=train_batches, valid_batches=valid_batches).items(): n is None or _check_count(name, n)
     if seed is not None: _check_count('seed', seed, 0)
-    if isinstance(pool_mb, str) or not pool_mb>0: raise ValueError(f"`pool_mb` is {pool_mb!r}; wanted megabytes: a number above 0")
+    _check_grouped(n_groups, n_within, anchors)
+    if not isinstance(by_motion, bool): raise ValueError(f"`by_motion` is {by_motion!r}; wanted True or False")
+    if isinstance(neighbourhood, (str,bool)) or neighbourhood is None: raise ValueError(f"`neighbourhood` is {neighbourhood!r}; wanted seconds: a number above 0")
+    if isinstance(pool_mb, (str,bool)) or pool_mb is None or not pool_mb>0: raise ValueError(f"`pool_mb` is {pool_mb!r}; wanted megabytes: a number above 0")
     if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
     device, least = default_device() if device is None else device, 1+n_within
     if isinstance(segs, StoredSegments):
@@ -321,11 +337,12 @@ _sides_are = 'training', 'validation'
 
 def _sides(segs, groups, subject, splits, neighbourhood, least, small_groups, rate):
     "[(dataset, sizes of its groups)] of training and validation in memory, their loader's class, and length and rate"
-    if isinstance(segs, Segments): X, subject, rate = segs.X, segs.subject, segs.rate
+    if isinstance(segs, Segments):
+        if subject is not None: raise ValueError("`subject` is given, but `Segments` know their own")
+        X, subject, rate = segs.X, segs.subject, segs.rate
     else: X, segs, rate = check_windows(segs, 'segs'), None, check_rate(rate)
     groups = _group_numbers(X, segs, groups, neighbourhood)
-    subject = groups if subject is None else subject
-    if np.shape(subject)!=(len(X),): raise ValueError(f"`subject` has shape {np.shape(subject)}; wanted one entry for each of the {len(X)} segments")
+    subject = groups if subject is None else as_column(subject, len(X), 'subject')
     def side(i, rows):
         sizes = np.bincount(groups[rows], minlength=groups.max()+1)
         rows = rows[_large_enough(sizes[sizes>0], sizes[groups[rows]], least, small_groups, _sides_are[i])]
@@ -352,8 +369,7 @@ def _group_numbers(X, segs, groups, neighbourhood):
     if groups is None:
         if segs is None: raise ValueError("`groups` is missing; an array X needs them: the number of each segment's neighbourhood, as `neighbourhoods` gives it")
         return neighbourhoods(segs.subject, segs.time, neighbourhood)
-    if np.shape(groups)!=(len(X),): raise ValueError(f"`groups` has shape {np.shape(groups)}; wanted one entry for each of the {len(X)} segments")
-    groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    groups = np.unique(as_column(groups, len(X), 'groups'), return_inverse=True)[1].reshape(-1)
     if groups.max()==0: raise ValueError("`groups` names one group only; RelCon compares segments of several")
     return groups.astype(np.int64)
 
@@ -374,9 +390,9 @@ def _describe(dls, length, rate):
 def segment_dls(dls:DataLoaders, # Of `relcon_dls`
                 bs:int=64        # Segments a batch
                )->DataLoaders:
-    "The same segments in plain shuffled batches, as the learnable distance trains on them"
+    "The same segments in plain shuffled batches, each once an epoch, as the learnable distance trains on them"
     def plain(dl, shuffle):
         kw = dict(seed=dl.seed, max_batches=dl.max_batches, shuffle=shuffle, num_workers=dl.fake_l.num_workers, after_batch=dl.after_batch.fs, device=dl.device)
-        if isinstance(dl, StoreDL): return StoreDL(dl.dataset, _check_count('bs', bs), 0, 'all', by_motion=dl.by_motion, pool_mb=dl.pool_mb, **kw)     # rows of one
+        if isinstance(dl, StoreDL): return StoreDL(dl.dataset, _check_count('bs', bs), 0, 'all', pool_mb=dl.pool_mb, **kw)     # rows of one
         return SegmentDL(dl.dataset, bs, **kw)
     return _describe(DataLoaders(*[plain(dl, i==0) for i,dl in enumerate(dls.loaders)], device=dls.device), dls.len, dls.rate)

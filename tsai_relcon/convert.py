@@ -8,6 +8,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/convert.html.md"""
 __all__ = ['convert', 'csv_stretches', 'npz_stretches']
 
 # %% ../nbs/03_convert.ipynb #349291a8
+import os
 from pathlib import Path
 import numpy as np
 from fastprogress.fastprogress import progress_bar
@@ -73,7 +74,7 @@ def _named(files):
     "{name: file}"
     if isinstance(files, (str,Path)): raise ValueError(f"`files` is {files!r}; wanted a list of files: sorted(Path(folder).glob('*.csv'))")
     files = list(files)
-    named = {str(f): f for f in files}
+    named = {os.path.abspath(f) if isinstance(f, (str,Path)) else str(f): f for f in files}     # however a path was written
     if not files or len(named)<len(files): raise ValueError(f"`files` names {len(files)-len(named)} files twice; wanted each once" if files else "`files` is empty; wanted a list of files")
     return named
 

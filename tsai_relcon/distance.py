@@ -81,6 +81,7 @@ def _check_batch(x, anchors, candidates):
     if anchors.ndim!=1 or candidates.ndim!=2 or len(anchors)!=len(candidates):
         raise ValueError(f"`anchors` has shape {tuple(anchors.shape)} and `candidates` {tuple(candidates.shape)}; wanted (A,) and (A, K): one row of candidates an anchor")
     for name,i in dict(anchors=anchors, candidates=candidates).items():
+        if i.dtype not in (torch.int64, torch.int32): raise ValueError(f"`{name}` holds {i.dtype}; wanted row numbers of the batch, as whole numbers")
         if i.numel() and not (0<=i.min() and i.max()<len(x)): raise ValueError(f"`{name}` names rows {int(i.min())} to {int(i.max())}; the batch has rows 0 to {len(x)-1}")
 
 def squared_error(a_hat:Tensor, a:Tensor)->Tensor: # (B, C, L) both -> (B,)
@@ -128,7 +129,8 @@ def motif_distances(net:MotifDistance,
                    )->Tensor:            # (A, K)
     "Distance of each anchor from each of its candidates. No gradient, no dropout. Raises ValueError for rows that `x` lacks"
     _check_batch(x, anchors, candidates)
-    if pairs is not None and pairs<1: raise ValueError(f"`pairs` is {pairs}; wanted 1 or more at once")
+    if x.shape[1]!=net.config['c_in']: raise ValueError(f"`x` has {x.shape[1]} channels; the distance is for {net.config['c_in']}")
+    if pairs is not None and (isinstance(pairs, float) or pairs<1): raise ValueError(f"`pairs` is {pairs}; wanted 1 or more at once")
     attention = net.attention if attention is None else check_attention(attention)
     if not candidates.numel(): return x.new_zeros(candidates.shape)
     with torch.autocast(x.device.type, enabled=False):                                  # in half precision near candidates would change places

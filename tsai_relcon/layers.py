@@ -122,11 +122,15 @@ def _in_threads(f, arrays):
 def sparsemax_read(scores:Tensor, # (P, T, U), of T samples with U others
                    values:Tensor  # (P, C, U)
                   )->Tensor:      # (P, C, T)
-    "`values @ sparsemax(scores).mT` without the weights. No gradient"
+    "`values @ sparsemax(scores).mT` without the weights. No gradient. Raises ValueError for shapes that do not fit"
+    if scores.ndim!=3 or values.ndim!=3 or len(scores)!=len(values) or scores.shape[2]!=values.shape[2] or not scores.shape[2]:
+        raise ValueError(f"`scores` has shape {tuple(scores.shape)} and `values` {tuple(values.shape)}; wanted (P, T, U) and (P, C, U), with U 1 or more")
+    if not len(scores) or not scores.shape[1]: return values.new_empty(*values.shape[:2], scores.shape[1])
     top = scores.amax(-1)
     fast = _compiled() if scores.device.type=='cpu' and scores.dtype==values.dtype==torch.float32 and top.isfinite().all() else None
     if fast is None: return values @ sparsemax(scores).mT
-    out = torch.empty(*values.shape[:2], scores.shape[1])
+    if top.abs().max()>64: scores, top = scores-top[...,None], torch.zeros_like(top)     # a constant changes nothing, but beside a large one float32 loses the rest
+    out = values.new_empty(*values.shape[:2], scores.shape[1])
     _in_threads(fast, [o.numpy() for o in (scores.contiguous(), top, values.contiguous(), out)])
     return out
 
