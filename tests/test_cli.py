@@ -1,13 +1,17 @@
 "Commands as a user types them: what they write, and one clear line for bad input"
-import os, re, subprocess, sys
+import json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 import tsai_relcon.cli
 from tsai_relcon.cli import relcon_embed, relcon_evaluate, relcon_pretrain
 from tsai_relcon.learner import get_embeddings, load_distance, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
+
+written = {'run.json'} | {f'{n}{e}' for n in ('distance','encoder') for e in ('.safetensors','_losses.csv','_losses.png')}
 
 def run(*args):
     return subprocess.run([str(Path(sys.executable).parent/args[0]), *map(str, args[1:])], capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS='1', MPLBACKEND='Agg'))
@@ -58,6 +62,7 @@ def test_gait_report(weights, tmp_path):
     ('.npz or .csv', ['relcon-embed','W','mobgap','z.pkl']),
     ('at most groups=', ['relcon-pretrain','mobgap','OUT','--rate','50','--length','128','--groups','500']),
     ('one person only|two or more', ['relcon-pretrain','ONE','OUT','--unit','m/s2','--subject','file']),
+    ('`overwrite` and `resume`', ['relcon-pretrain','mobgap','OUT','--overwrite','--resume']), ('`checkpoint_seconds`', ['relcon-pretrain','mobgap','OUT','--checkpoint-seconds','0']), ('no run.json', ['relcon-pretrain','mobgap','FULL','--resume']),
     ('`width`', ['relcon-pretrain','mobgap','OUT','--width','0']), ('`epochs`', ['relcon-pretrain','mobgap','OUT','--epochs','0']), ('`lr`', ['relcon-pretrain','mobgap','OUT','--lr','nan']),
     ('subject', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','none']), ('`axes`', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--axes','x,y']),
     ('none of these people', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','unseen']), ('no whole npz', ['relcon-embed','W','NPZ','z.npz']),
@@ -66,7 +71,7 @@ def test_gait_report(weights, tmp_path):
 def test_bad_input_is_one_line_and_exit_code_2(says, args, weights, csvs, tmp_path, monkeypatch, capsys):
     "In this process, for each start of Python costs seconds; as processes: the tests around"
     (tmp_path/'cut.npz').write_bytes(b'PK\x03\x04aaaa')
-    names = dict(NPZ=tmp_path/'cut.npz', FILE=tmp_path/'cut.npz', W=weights, CSV=csvs, OUT=tmp_path/'out', ONE=csvs/'01.csv')
+    names = dict(FULL=tmp_path, NPZ=tmp_path/'cut.npz', FILE=tmp_path/'cut.npz', W=weights, CSV=csvs, OUT=tmp_path/'out', ONE=csvs/'01.csv')
     command, *args = [str(names.get(a, a)) for a in args]
     monkeypatch.setattr(sys, 'argv', [command, *args])
     monkeypatch.chdir(tmp_path)
@@ -96,7 +101,7 @@ def test_pretrain_from_csv_to_weights(csvs, tmp_path, monkeypatch):
     out = run('relcon-pretrain', csvs, tmp_path/'w', '--unit', 'm/s2', '--subject', 'file', '--rate', '50', '--length', '128', '--width', '2', '--epochs', '1', '--distance-epochs', '1',
               '--groups', '2', '--within', '3', '--motion-only', '--leave-out', '.34')
     assert out.returncode==0, out.stderr
-    assert {f.name for f in (tmp_path/'w').iterdir()}=={f'{n}{e}' for n in ('distance','encoder') for e in ('.safetensors','_losses.csv','_losses.png')}
+    assert {f.name for f in (tmp_path/'w').iterdir()}==written
     assert load_encoder(tmp_path/'w/encoder.safetensors').info['rate']==50 and load_distance(tmp_path/'w/distance.safetensors')
     left_out = re.search('left out: (.*)', out.stdout)[1].split(', ')
     monkeypatch.chdir(tmp_path)
@@ -108,3 +113,66 @@ def test_pretrain_from_csv_to_weights(csvs, tmp_path, monkeypatch):
     assert 'was pretrained on people who are tested' in Path('all/table.md').read_text()
     assert np.isfinite(pd.read_csv(tmp_path/'w/encoder_losses.csv').train_loss).all()
     with pytest.raises(FileExistsError): relcon_pretrain('mobgap', str(tmp_path/'w'))
+
+# ---- a run that is killed
+
+small = dict(rate=50, length=128, unit='m/s2', subject='file', width=2, epochs=3, distance_epochs=2, groups=2, within=3, redraw=2)
+
+def pretrain(csvs, out, **options):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)                                                              # as the processes that are killed
+    try: relcon_pretrain(str(csvs), str(out), **{**small, **options})
+    finally: torch.set_num_threads(threads)
+
+def killed(csvs, out, when):
+    "A process, killed by SIGKILL as soon as `when` says so"
+    options = [o for k,v in {**small, 'checkpoint_seconds': 1e-3}.items() for o in (f"--{k.replace('_', '-')}", str(v))]
+    process = subprocess.Popen([str(Path(sys.executable).parent/'relcon-pretrain'), str(csvs), str(out), *options, '--resume'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, OMP_NUM_THREADS='1', MPLBACKEND='Agg'))
+    end = time.monotonic()+100
+    while not when() and process.poll() is None and time.monotonic()<end: time.sleep(.01)
+    process.kill()
+    assert process.wait()==-signal.SIGKILL and when()
+
+@pytest.fixture(scope='module')
+def whole(csvs, tmp_path_factory):
+    out = tmp_path_factory.mktemp('whole')/'w'
+    pretrain(csvs, out)
+    return out
+
+def numbers_of(out): return [load_file(out/f'{n}.safetensors') for n in ('distance','encoder')], [(out/f'{n}_losses.csv').read_text() for n in ('distance','encoder')]
+
+def test_a_run_killed_in_both_stages_comes_to_the_same_weights(csvs, whole, tmp_path, capsys):
+    out = tmp_path/'w'
+    def after(name, n): return lambda: any(int(f.name.split('.')[1])>=n for f in out.glob(f'{name}_checkpoint.*.safetensors'))
+    killed(csvs, out, after('distance', 9))
+    assert not (out/'encoder.safetensors').exists() and not json.loads((out/'run.json').read_text())['finished']
+    killed(csvs, out, after('encoder', 60))
+    pretrain(csvs, out, resume=True)
+    said = capsys.readouterr().out
+    assert 'going on from' in said and 'distance_checkpoint' in said and '2 of 2 epochs done' in said and 'encoder_checkpoint' in said
+    (a, rows_a), (b, rows_b) = numbers_of(whole), numbers_of(out)
+    for s,t in zip(a, b): torch.testing.assert_close(s, t, rtol=1e-6, atol=1e-7)
+    assert rows_a==rows_b and {f.name for f in out.iterdir()}==written
+
+def test_a_finished_run_is_left_as_it_is(csvs, whole, capsys):
+    before = {f: f.stat().st_mtime_ns for f in whole.iterdir() if f.name!='run.json'}
+    pretrain(csvs, whole, resume=True, checkpoint_seconds=5)
+    assert 'is finished' in capsys.readouterr().out and before=={f: f.stat().st_mtime_ns for f in whole.iterdir() if f.name!='run.json'}
+
+def test_a_run_is_gone_on_with_by_its_own_settings_only(csvs, whole, tmp_path):
+    with pytest.raises(ValueError, match="`epochs` is 4, there 3; `motion_only` is True, there False"): pretrain(csvs, whole, epochs=4, motion_only=True, resume=True)
+    with pytest.raises(ValueError, match="`data` is 'mobgap', there '/"): pretrain('mobgap', whole, resume=True)
+    with pytest.raises(FileExistsError, match='not empty'): pretrain(csvs, whole)
+    (tmp_path/'run.json').write_text('{"settings"')
+    with pytest.raises(ValueError, match='run.json is damaged'): pretrain(csvs, tmp_path, resume=True)
+
+def test_an_error_of_a_callback_is_said_without_fastais_preface():
+    said = "Exception occured in `Checkpoint` when calling event `before_fit`:\n\t`path`: none of the checkpoints is whole"
+    assert tsai_relcon.cli._in_options(' '.join(said.split()))=="`path`: none of the checkpoints is whole"
+
+def test_to_begin_anew_forgets_the_checkpoints(csvs, tmp_path):
+    out = tmp_path/'w'
+    out.mkdir()
+    for f in ('run.json','distance_checkpoint.7.safetensors'): (out/f).write_text('of a run that broke off')
+    pretrain(csvs, out, overwrite=True, epochs=1, distance_epochs=1)
+    assert {f.name for f in out.iterdir()}==written

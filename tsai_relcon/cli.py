@@ -8,8 +8,9 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/cli.html.md"""
 __all__ = ['relcon_evaluate', 'relcon_embed', 'relcon_pretrain']
 
 # %% ../nbs/14_cli.ipynb #9df52673
-import os, sys, warnings
+import json, os, re, sys, warnings
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from fastcore.meta import delegates
 from fastcore.script import call_parse, store_true
@@ -23,7 +24,8 @@ def _note(message, category, *_, **__):
     if issubclass(category, DataWarning): print(f'note: {message}', file=sys.stderr)
 
 def _in_options(message):
-    "The library's argument names as this command's options"
+    "The library's argument names as this command's options, without what fastai says before an error of a callback"
+    message = re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', message)
     for ours,theirs in dict(n_groups='groups', n_within='within', small_groups='small groups').items(): message = message.replace(ours, theirs)
     return message
 
@@ -256,27 +258,73 @@ def relcon_pretrain(
     valid_pct:float=.2,        # Share of the other subjects that validate
     seed:int=0,                # Of weights, splits and batches
     overwrite:store_true=False, # Write into a folder that is there
+    resume:store_true=False,   # Go on with the run in the folder, if there is one
+    checkpoint_seconds:float=60., # How often what a resume needs is written
     **reading
 ):
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
+    settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
     from fastai.torch_core import set_seed
     from tsai_relcon.splits import subject_splits
     from tsai_relcon.batches import relcon_dls
     from tsai_relcon.learner import load_distance, motif_learner, relcon_learner
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
-    for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr).items():
+    for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
     motif = load_distance(distance, rate) if distance else None
-    folder = _folder(out, overwrite)
+    folder, run = _run_folder(out, settings, overwrite, resume)
+    if run.get('finished'):
+        _end_run(folder, settings)                          # it may have been killed before its last line
+        return print(f'The run in {folder}/ is finished')
     segs, _ = _read(data, rate, length, label='none', **reading)
     if leave_out: segs = _without(segs, leave_out, seed)
     print(segs, flush=True)
     set_seed(seed)
     dls = relcon_dls(segs, splits=subject_splits(segs.subject, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop')
     print(f'{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; segments of groups below {within+1} left out: {len(segs)-sum(len(dl.dataset) for dl in dls.loaders)}', flush=True)
-    if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr).model
-    learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr)
-    print(f"{'Stopped early. ' if learn.stop_on_interrupt.interrupted else ''}Weights and losses: {folder}/")
+    if not run: _begin_run(folder, settings)
+    if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
+    learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
+    stopped = learn.stop_on_interrupt.interrupted
+    if not stopped: _end_run(folder, settings)
+    print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
+
+def _run_settings(options, reading):
+    "The options of a run as plain values, those of reading with their defaults; places without regard to where the command was given"
+    defaults = {k: p.default for k,p in signature(_read).parameters.items() if p.default is not p.empty and k!='label'}
+    places = {k: str(Path(options[k]).resolve()) for k in ('data','distance') if options[k] and Path(options[k]).exists()}
+    return {**options, **defaults, **reading, **places}
+
+def _run_folder(out, settings, overwrite, resume):
+    "Folder of a run, and what its run.json says; {} for a run that begins. Raises ValueError for one of other settings, FileExistsError for a folder that holds something else"
+    if overwrite and resume: raise ValueError("`overwrite` and `resume` are both given; wanted one of them: begin anew, or go on")
+    folder = _folder(out, overwrite or resume)
+    if not resume: return folder, {}
+    if not (folder/'run.json').exists():
+        if any(folder.iterdir()): raise FileExistsError(f"`out`: {folder} is not empty, and there is no run.json of a run to go on with; give another name, or begin anew with --overwrite")
+        return folder, {}
+    try: run = json.loads((folder/'run.json').read_text())
+    except ValueError as e: raise ValueError(f"`out`: {folder}/run.json is damaged ({e}); begin anew with --overwrite") from None
+    then = run['settings']
+    differ = [f"`{k}` is {settings.get(k)!r}, there {then.get(k)!r}" for k in {**settings, **then} if settings.get(k)!=then.get(k)]
+    if differ: raise ValueError(f"`resume`: the run in {folder} has other settings: {'; '.join(differ)}. Give the same, or another folder")
+    return folder, run
+
+def _note_run(folder, settings, finished):
+    from tsai_relcon.checkpoint import write_whole
+    write_whole(folder/'run.json', json.dumps(dict(settings=settings, finished=finished), indent=1).encode())
+
+def _remove_checkpoints(folder):
+    from tsai_relcon.checkpoint import Checkpoint
+    for name in ('distance','encoder'): Checkpoint(folder/f'{name}_checkpoint').remove()
+
+def _begin_run(folder, settings):
+    _remove_checkpoints(folder)                             # of a run that is written over
+    _note_run(folder, settings, False)
+
+def _end_run(folder, settings):
+    _note_run(folder, settings, True)
+    _remove_checkpoints(folder)
 
 def _without(segs, share, seed):
     from tsai_relcon.splits import subject_splits
@@ -284,17 +332,20 @@ def _without(segs, share, seed):
     print(f"left out: {', '.join(sorted(set(map(str, segs.subject[out]))))}", flush=True)
     return segs[kept]
 
-def _fit(learn, folder, name, epochs, lr):
-    "Fit with a checkpoint an epoch; an interrupted distance ends the command"
+def _fit(learn, folder, name, epochs, lr, seconds):
+    "Fit, or go on with a fit that was broken off; an interrupted distance ends the command"
     import matplotlib
     matplotlib.use('Agg')
     import pandas as pd
     from tsai_relcon.callback import StopOnInterrupt
-    from tsai_relcon.learner import SaveWeights
+    from tsai_relcon.checkpoint import Checkpoint
+    from tsai_relcon.learner import SaveWeights, save_weights
     from tsai_relcon.plots import plot_losses
     print(f'\nThe {name}: {epochs} epochs', flush=True)
-    learn.add_cbs([StopOnInterrupt(), SaveWeights(folder/f'{name}.safetensors', overwrite=True)])
-    learn.fit_one_cycle(epochs, lr)
+    weights = folder/f'{name}.safetensors'
+    learn.add_cbs([StopOnInterrupt(), SaveWeights(weights, overwrite=True)])
+    learn.fit_one_cycle(epochs, lr, cbs=Checkpoint(folder/f'{name}_checkpoint', seconds, resume=True))
+    if not learn.save_weights.trained: save_weights(learn, weights, overwrite=True)       # all epochs were done, but perhaps not their end
     rows = [list(r) for r in learn.recorder.values]
     pd.DataFrame(rows, columns=list(learn.recorder.metric_names)[1:1+len(rows[0])] if rows else None).to_csv(folder/f'{name}_losses.csv', index_label='epoch')
     if rows: plot_losses(rows, title=name).figure.savefig(folder/f'{name}_losses.png', dpi=130)

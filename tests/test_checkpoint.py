@@ -1,0 +1,438 @@
+"A fit that was broken off against the same fit in one go: killed anywhere, with a full disk, with damaged files"
+import errno, multiprocessing, os, pickle, random, resource, shutil, signal
+from functools import partial
+from types import SimpleNamespace
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from fastai.callback.core import Callback
+from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
+from fastai.callback.training import GradientAccumulation
+from fastai.learner import Metric
+from fastai.optimizer import OptimWrapper, SGD, ranger
+from fastai.torch_core import params, set_seed
+from tsai.data.core import get_ts_dls
+import tsai_relcon.checkpoint as room
+from tsai_relcon.augment import TSRandomAugment
+from tsai_relcon.batches import relcon_dls
+from tsai_relcon.callback import KeepBest, StopOnInterrupt
+from tsai_relcon.checkpoint import Checkpoint, random_state, read_checkpoint, set_random_state, write_checkpoint
+from tsai_relcon.core import DataWarning
+from tsai_relcon.distance import MotifDistance
+from tsai_relcon.learner import SaveWeights, motif_learner, relcon_learner, weights_info
+from tsai_relcon.models import RelConResNet34
+from tsai_relcon.splits import subject_splits
+from tsai_relcon.store import create_store, open_store
+
+n_train, n_valid, n_epoch = 4, 2, 3        # batches of an epoch, batches of a validation, epochs
+
+@pytest.fixture(autouse=True, scope='module')
+def one_thread():
+    "Sums in one order, and a process that may be forked"
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+@pytest.fixture(scope='module')
+def some(segs): return segs[::16]
+
+# ---- what is fitted
+
+class Dropping(nn.Module):
+    "Draws random numbers in training"
+    def __init__(self, c_in, c_out):
+        super().__init__()
+        self.net, self.drop = RelConResNet34(nf=2), nn.Dropout(.2)
+    def forward(self, x): return self.drop(self.net(x))
+
+def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
+def grouped(segs, anchors='all', seed=3, n_groups=4, **kw): return relcon_dls(segs, n_groups=n_groups, n_within=3, anchors=anchors, seed=seed, train_batches=n_train, valid_batches=n_valid, **kw)
+
+def stage1(segs, cbs=None, nf=4, **kw): return motif_learner(grouped(segs, **kw), MotifDistance(nf=nf), bs=16, metrics=[], cbs=cbs)
+def stage2(segs, distance=euclidean, arch=RelConResNet34, arch_config=dict(nf=2), tau=.1, cbs=None, opt_func=None, splitter=None, **kw):
+    learner = {k: v for k,v in dict(opt_func=opt_func, splitter=splitter).items() if v is not None}
+    return relcon_learner(grouped(segs, **kw), distance, arch=arch, arch_config=arch_config, tau=tau, cbs=cbs, **learner)
+def frozen(segs):
+    learn = stage2(segs, splitter=lambda m: [params(m.backbone.stem), params(m.backbone.blocks)])
+    learn.freeze()
+    return learn
+def with_train_metrics(segs):
+    learn = stage2(segs)
+    learn.recorder.train_metrics = True
+    return learn
+def ranked(segs):
+    torch.manual_seed(9)
+    return stage2(segs, MotifDistance(nf=4))
+class Draws(Callback):
+    "A random number where each part of an epoch begins and ends"
+    def before_train(self): torch.rand(1)
+    after_train = before_validate = after_validate = before_epoch = after_epoch = before_train
+def from_store(segs, folder):
+    if not folder.exists():
+        with create_store(folder, 50, 60.) as w:
+            for who in np.unique(segs.subject): w.append(np.concatenate(segs.X[segs.subject==who][:40], 1).T, who)
+    return stage2(open_store(folder, 128), pool_mb=.2)
+
+def fitted(learn, *cbs, how='fit_one_cycle', n=n_epoch, lr=3e-3):
+    with learn.no_bar(), learn.no_logging(): getattr(learn, how)(n, lr, cbs=cbs)
+    learn.next_draw = torch.rand(1).item(), np.random.rand(), random.random()
+    return learn
+
+def optimiser(learn):
+    tensors = {}
+    return room._pack(learn.opt.state_dict(), tensors, 'opt'), tensors
+
+def assert_same(a, b):
+    "All that a fit leaves behind, to the last bit"
+    for (k,v),w in zip(a.model.state_dict().items(), b.model.state_dict().values()): torch.testing.assert_close(v, w, rtol=0, atol=0, msg=k)
+    for k in ('losses','lrs','iters','values'): assert getattr(a.recorder, k)==getattr(b.recorder, k), k
+    for k in ('next_draw','final_record','train_iter','pct_train'): assert getattr(a, k)==getattr(b, k), k
+    assert getattr(a.recorder, 'hps', None)==getattr(b.recorder, 'hps', None) and optimiser(a)[0]==optimiser(b)[0]
+    for (k,v),w in zip(optimiser(a)[1].items(), optimiser(b)[1].values()): torch.testing.assert_close(v, w, rtol=0, atol=0, msg=k)
+    assert [dl.epoch for dl in a.dls.loaders]==[dl.epoch for dl in b.dls.loaders]
+
+# ---- how it breaks off
+
+class Break(Callback):
+    "At the n-th time of an event, in training, in validation or in either, do something"
+    order = 90
+    def __init__(self, event, n, training=None, do=None): self.n, self.of, self.do = n, training, do; setattr(self, event, self.count)
+    def count(self):
+        if self.of in (None, self.learn.training): self.n -= 1; self.n or (self.do or self.fail)()
+    def fail(self): raise InterruptedError('broken off')
+
+class Seen(Callback):
+    "Epochs whose events are fired"
+    order = 95
+    def before_fit(self):   self.epochs = []
+    def before_epoch(self): self.epochs.append(self.epoch)
+    def before_train(self): self.epochs.append(self.epoch)
+    def after_epoch(self):  self.epochs.append(self.epoch)
+
+def broken(learn, path, *where, seconds=0, **kw):
+    with pytest.raises(InterruptedError): fitted(learn, Checkpoint(path, seconds, resume=True), Break(*where), **kw)
+    return learn
+
+def in_one_go(make, **kw):
+    set_seed(0)
+    return fitted(make(), **kw)
+
+def in_pieces(make, path, *places, **kw):
+    "Broken off at each place in turn; after each, everything is made anew with other random numbers, as in another process"
+    for i,where in enumerate(places):
+        set_seed(i)
+        broken(make(), path, *where, **kw)
+    set_seed(99)
+    return fitted(make(), Checkpoint(path, 0, resume=True), **kw)
+
+@pytest.fixture(scope='module')
+def whole(some): return {make: in_one_go(partial(make, some)) for make in (stage1, stage2)}
+
+places = dict(first=('after_batch',1,True), middle=('after_batch',n_train+2,True), within_a_batch=('after_step',n_train+3,True), last_of_epoch=('after_batch',2*n_train,True), after_train=('after_train',2),
+              before_validation=('before_validate',1), validation=('after_batch',n_valid+1,False), after_epoch=('after_epoch',2), before_epoch=('before_epoch',3), last_batch=('after_batch',n_epoch*n_train,True),
+              last_validation=('after_batch',n_epoch*n_valid,False), end=('after_epoch',n_epoch))
+
+@pytest.mark.parametrize('where', places)
+def test_broken_off_anywhere_it_comes_to_the_same(where, some, whole, tmp_path): assert_same(whole[stage1], in_pieces(partial(stage1, some), tmp_path/'ck', places[where]))
+
+@pytest.mark.parametrize('make', [stage1, stage2])
+def test_broken_off_after_every_three_batches(make, some, whole, tmp_path):
+    assert_same(whole[make], in_pieces(partial(make, some), tmp_path/'ck', *[('after_batch',3,True)]*3, ('before_validate',1), ('after_batch',1,False), ('after_batch',1,False)))
+
+fits = dict(one=partial(stage2, anchors='one'), redraw=partial(stage2, redraw=2), ranked=ranked, dropout=partial(stage2, arch=Dropping, arch_config=None),
+            transforms=partial(stage2, batch_tfms=TSRandomAugment()), torch_optimiser=partial(stage2, opt_func=partial(OptimWrapper, opt=torch.optim.AdamW)), lookahead=partial(stage2, opt_func=ranger),
+            frozen=frozen, accumulated=lambda segs: stage2(segs, cbs=GradientAccumulation(40)), half=lambda segs: stage2(segs).to_bf16(), train_metrics=with_train_metrics,
+            draws=lambda segs: stage2(segs, cbs=Draws(), batch_tfms=TSRandomAugment()))
+
+@pytest.mark.filterwarnings('ignore:CUDA is not available')
+@pytest.mark.parametrize('fit', fits)
+def test_each_kind_of_fit(fit, some, tmp_path):
+    make = partial(fits[fit], some)
+    assert_same(in_one_go(make, n=2), in_pieces(make, tmp_path/'ck', places['middle'], ('after_batch',1,False), n=2))
+
+@pytest.mark.parametrize('how', ['fit','fit_flat_cos'])
+def test_other_schedules(how, some, tmp_path): assert_same(in_one_go(make := partial(stage2, some), how=how), in_pieces(make, tmp_path/'ck', places['middle'], how=how))
+
+def test_from_a_store(segs, tmp_path):
+    make = partial(from_store, segs, tmp_path/'store')
+    assert_same(in_one_go(make), in_pieces(make, tmp_path/'ck', places['middle'], ('after_batch',1,False)))
+
+@pytest.mark.parametrize('lost', ['set_random_state','_set_optimiser_state','_set_loader_states','_set_recorded','_set_callback_states'])
+def test_what_is_not_put_back_is_missed(lost, some, whole, tmp_path, monkeypatch):
+    "So that the tests above could fail"
+    set_seed(0)
+    broken(stage1(some), tmp_path/'ck', *places['middle'])
+    monkeypatch.setattr(room, lost, lambda *a, **kw: None)
+    set_seed(99)
+    with pytest.raises(AssertionError): assert_same(whole[stage1], fitted(stage1(some), Checkpoint(tmp_path/'ck', 0, resume=True)))
+
+def kill(): os.kill(os.getpid(), signal.SIGKILL)
+
+def until_killed(make, path, where):
+    "In a child process, at a batch or when a file is about to get its name"
+    if isinstance(where, int):
+        replace, left = os.replace, [None]*where
+        os.replace = lambda *files: replace(*files) if left.pop() is None and left else kill()
+    set_seed(0)
+    fitted(make(), Checkpoint(path, 0, resume=True), *([] if isinstance(where, int) else [Break(*where, do=kill)]))
+
+@pytest.mark.filterwarnings('ignore:This process')
+@pytest.mark.parametrize('where', ['middle','validation','before_epoch',7], ids=str)
+def test_kill_9(where, some, whole, tmp_path):
+    make = partial(stage1, some)
+    child = multiprocessing.get_context('fork').Process(target=until_killed, args=(make, tmp_path/'ck', places.get(where, where)))
+    child.start()
+    child.join(60)
+    assert child.exitcode==-signal.SIGKILL and len([*tmp_path.glob('*.partial')])==(where==7)
+    set_seed(99)
+    assert_same(whole[stage1], fitted(make(), Checkpoint(tmp_path/'ck', 0, resume=True)))
+    assert not [*tmp_path.glob('*.partial')]
+
+# ---- when, and how many
+
+def test_no_more_is_lost_than_the_seconds_asked_for(some, tmp_path, monkeypatch):
+    "On a clock on which each batch, of training or validation, takes ten seconds"
+    clock, at = SimpleNamespace(now=0), []
+    monkeypatch.setattr(room, 'time', SimpleNamespace(monotonic=lambda: clock.now))
+    def tick(): clock.now += 10; ticker.n = 1
+    ticker, write = Break('before_batch', 1, do=tick), Checkpoint._try_to_write
+    monkeypatch.setattr(Checkpoint, '_try_to_write', lambda self, where, *a: (at.append((where['epoch'], where['batch'], where['trained'])), write(self, where, *a)))
+    fitted(stage2(some), Checkpoint(tmp_path/'ck', 25), ticker)
+    assert at==[(0,3,False),(0,4,True), (1,3,False),(1,4,True), (2,3,False),(2,4,True), (3,0,False)]
+    assert [f.name for f in Checkpoint(tmp_path/'ck').files()]==['ck.6.safetensors','ck.7.safetensors']
+
+def test_a_fit_that_is_done_is_not_trained_again(some, whole, tmp_path, capsys):
+    set_seed(0)
+    fitted(stage1(some), Checkpoint(tmp_path/'ck', keep=3))
+    again = fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True), Break('before_batch', 1), Break('before_epoch', 1), SaveWeights(tmp_path/'w'))
+    assert_same(whole[stage1], again)
+    assert '3 of 3 epochs done' in capsys.readouterr().out and not (tmp_path/'w').exists()
+    Checkpoint(tmp_path/'ck').remove()
+    assert not [*tmp_path.iterdir()]
+
+def test_ctrl_c_leaves_a_checkpoint_of_the_last_batch(some, whole, tmp_path):
+    set_seed(0)
+    fitted(stage1(some), Checkpoint(tmp_path/'ck', 1e9), StopOnInterrupt(), Break('after_loss', n_train+2, True, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    file, = Checkpoint(tmp_path/'ck').files()
+    assert read_checkpoint(file)['at']['train_iter']==n_train+2
+    assert_same(whole[stage1], fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True), StopOnInterrupt()))
+
+def test_the_same_learner_may_go_on(some, whole, tmp_path):
+    "In a notebook, after an error: the cell once more"
+    set_seed(0)
+    learn, ck = stage1(some), Checkpoint(tmp_path/'ck', 0, resume=True)
+    with pytest.raises(InterruptedError): fitted(learn, ck, Break('after_batch', 2, True))
+    with pytest.raises(InterruptedError): fitted(learn, ck, Break('after_batch', 1, True))         # in the first batch that it goes on with
+    assert_same(whole[stage1], fitted(learn, ck))
+    assert '_with_events' not in vars(learn) and 'generator' not in vars(learn.dls.train.fake_l) and learn.dls.train.skip==0
+
+@pytest.mark.parametrize('where', [('after_batch',1,True), ('before_train',1)])
+def test_a_resume_that_fails_leaves_nothing_behind(where, some, tmp_path):
+    learn = broken(stage2(some), tmp_path/'ck', *places['middle'])
+    broken(learn, tmp_path/'ck', *where)
+    fitted(learn, seen := Seen(), n=1)                                                             # without a Checkpoint
+    assert seen.epochs==[0,0,0] and learn.train_iter==n_train
+
+def test_with_progress_bars(some, whole, tmp_path, capsys):
+    for where in ('middle','validation','end'):
+        broken(stage1(some), tmp_path/where, *places[where])
+        stage1(some).fit_one_cycle(n_epoch, 3e-3, cbs=Checkpoint(tmp_path/where, resume=True))
+    assert 'valid_loss' in capsys.readouterr().out
+
+# ---- beside other callbacks
+
+def test_epochs_that_are_done_happen_to_nobody(some, tmp_path):
+    "fastai's own resume overwrites their checkpoints, and its trackers fail on rows that are not there"
+    def cbs(): return SaveModelCallback(every_epoch=True, fname=str(tmp_path/'model')), SaveModelCallback(fname=str(tmp_path/'best')), Seen()
+    learn = stage2(some)
+    with pytest.raises(InterruptedError): fitted(learn, Checkpoint(tmp_path/'ck', 0), Break('after_batch', 2*n_train+1, True), *cbs())
+    written = {f: f.stat().st_mtime_ns for f in tmp_path.glob('model_*.pth')}
+    fitted(stage2(some), Checkpoint(tmp_path/'ck', 0, resume=True), *(more := cbs()))
+    assert len(written)==2 and all(f.stat().st_mtime_ns==t for f,t in written.items()) and (tmp_path/'model_2.pth').exists()
+    assert more[-1].epochs==[2,2,2]
+
+def test_batches_are_numbered_on(some, tmp_path):
+    numbers = []
+    broken(stage2(some), tmp_path/'ck', *places['middle'])
+    class Note(Callback):
+        def before_batch(self): numbers.extend([(self.iter, self.train_iter)]*self.training)
+    fitted(stage2(some), Checkpoint(tmp_path/'ck', resume=True), Note())
+    assert numbers==[(i%n_train, i) for i in range(n_train+2, n_epoch*n_train)]
+
+class Falling(Metric):
+    "Best in the first epoch"
+    name = 'falling'
+    def accumulate(self, learn): self.value_ = -learn.epoch
+    @property
+    def value(self): return self.value_
+
+def test_the_best_epoch_may_lie_before_the_break(some, tmp_path):
+    def make():
+        learn = stage2(some, cbs=[KeepBest('falling'), EarlyStoppingCallback('falling', patience=2)])
+        learn.metrics = [Falling()]
+        return learn
+    a, b = in_one_go(make, n=5), in_pieces(make, tmp_path/'ck', ('after_batch',2*n_train+1,True), n=5)
+    assert_same(a, b)
+    assert a.keep_best.best_epoch==b.keep_best.best_epoch==0 and len(b.recorder.values)==3
+
+def test_a_callback_may_name_what_it_remembers(some, tmp_path):
+    class Counting(Callback):
+        checkpointed = ('n',)
+        def before_fit(self): self.n = 0
+        def after_batch(self): self.n += self.training
+    make = lambda: stage2(some, cbs=Counting())
+    assert in_pieces(make, tmp_path/'ck', places['middle']).counting.n==n_train*n_epoch
+
+def test_the_record_of_weights_is_whole(some, whole, tmp_path):
+    set_seed(0)
+    broken(stage1(some), tmp_path/'ck', *places['middle'])
+    fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True), SaveWeights(tmp_path/'w.safetensors'))
+    assert weights_info(tmp_path/'w.safetensors')['record']['epochs']==[[pytest.approx(v, abs=1e-6) for v in row] for row in whole[stage1].recorder.values]
+
+def test_validation_prediction_and_lr_find_touch_nothing(some, tmp_path):
+    learn = stage2(some)
+    fitted(learn, Checkpoint(tmp_path/'ck', 0), n=1)
+    files = {f: f.stat().st_mtime_ns for f in tmp_path.iterdir()}
+    other = stage2(some, cbs=Checkpoint(tmp_path/'ck', 0, resume=True))
+    other.path = tmp_path/'lr'
+    start = [p.clone() for p in other.model.parameters()]
+    with other.no_bar(), other.no_logging(): other.validate(); other.get_preds(); other.lr_find(num_it=6, show_plot=False, suggest_funcs=None)
+    assert all(torch.equal(a, b) for a,b in zip(start, other.model.parameters())) and files=={f: f.stat().st_mtime_ns for f in tmp_path.glob('ck*')}
+
+def of_tsai(segs):
+    dls = get_ts_dls(segs.X, np.arange(len(segs)), splits=subject_splits(segs.subject), tfms=None, bs=64, num_workers=0)
+    return relcon_learner(dls, euclidean, arch_config=dict(nf=2))
+
+def test_other_loaders_go_on_between_epochs(some, tmp_path, monkeypatch):
+    "tsai's, which shuffle by NumPy's generator"
+    monkeypatch.chdir(tmp_path)
+    make = partial(of_tsai, some)
+    a = in_one_go(make)
+    set_seed(0)
+    with pytest.warns(DataWarning, match='TSDataLoader cannot be entered in the middle of an epoch'): broken(make(), 'ck', 'after_batch', 2*len(a.dls.train)-1, True)
+    assert {(at['batch'], at['trained']) for f in Checkpoint('ck').files() for at in [read_checkpoint(f)['at']]}<={(0,False), (len(a.dls.train),True)}
+    for where in [('after_batch',1,False)], []:
+        set_seed(99)
+        with pytest.warns(DataWarning, match='may cost an epoch'):
+            if where: broken(make(), 'ck', *where[0])
+            else: b = fitted(make(), Checkpoint('ck', resume=True))
+    assert a.recorder.values==b.recorder.values and a.next_draw==b.next_draw
+    for v,w in zip(a.model.state_dict().values(), b.model.state_dict().values()): torch.testing.assert_close(v, w, rtol=0, atol=0)
+
+# ---- files that are damaged, disks that are full
+
+class Trap:
+    "Unpickled, it leaves a trace"
+    def __init__(self, trace): self.trace = trace
+    def __reduce__(self): return os.mkdir, (str(self.trace),)
+
+damages = dict(cut=lambda f, b: f.write_bytes(b[:len(b)//2]), one_byte_short=lambda f, b: f.write_bytes(b[:-1]), one_bit=lambda f, b: f.write_bytes(b[:-1]+bytes([b[-1]^16])), empty=lambda f, b: f.write_bytes(b''),
+               zeros=lambda f, b: f.write_bytes(bytes(len(b))), text=lambda f, b: f.write_bytes(b.replace(b'"train_iter', b'"trair_iter').replace(b'train_iter\\"', b'trair_iter\\"')),
+               pickle=lambda f, b: f.write_bytes(pickle.dumps(Trap(f.parent/'trace'))), torch=lambda f, b: torch.save(Trap(f.parent/'trace'), f), folder=lambda f, b: (f.unlink(), f.mkdir()))
+
+@pytest.fixture(scope='module')
+def broken_late(some, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('broken')
+    set_seed(0)
+    broken(stage1(some), folder/'ck', *places['last_batch'])
+    return folder
+
+@pytest.mark.parametrize('damage', damages)
+def test_a_damaged_file_is_named_and_the_one_before_used(damage, some, whole, broken_late, tmp_path):
+    shutil.copytree(broken_late, tmp_path, dirs_exist_ok=True)
+    older, newest = Checkpoint(tmp_path/'ck').files()
+    damages[damage](newest, newest.read_bytes())
+    with pytest.raises(ValueError, match=newest.name): read_checkpoint(newest)
+    if damage=='folder': return
+    with pytest.warns(DataWarning, match=f'{newest.name}.*going on from the one before'): resumed = fitted(stage1(some), Checkpoint(tmp_path/'ck', 0, resume=True))
+    assert_same(whole[stage1], resumed)
+    assert not (tmp_path/'trace').exists()
+    older, newest = Checkpoint(tmp_path/'ck').files()
+    for f in (older, newest): f.write_bytes(f.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=f'none of the checkpoints is whole: .*{newest.name}.*{older.name}'): fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True))
+
+def test_a_full_disk_ends_no_training(some, whole, tmp_path, monkeypatch):
+    full, fsync, tried = iter([False, False, True, True, True]+[False]*99), os.fsync, []
+    def failing(f):
+        if os.path.isdir(f'/proc/self/fd/{f}'): return fsync(f)
+        tried.append(f)
+        if next(full): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(room.os, 'fsync', failing)
+    set_seed(0)
+    with pytest.warns(DataWarning) as told: learn = fitted(stage1(some), Checkpoint(tmp_path/'ck', 0))
+    assert_same(whole[stage1], learn)
+    said, = [str(w.message) for w in told if 'no checkpoint could be written' in str(w.message)]
+    assert 'No space left' in said and 'ck.2.safetensors is the last good one' in said
+    assert [f.name for f in sorted(tmp_path.iterdir())]==[f'ck.{len(tried)-n}.safetensors' for n in (4,3)]
+
+def test_a_disk_that_is_really_full(some, whole, tmp_path):
+    "The kernel writes the beginning of a file and no more"
+    set_seed(0)
+    broken(stage1(some), tmp_path/'ck', *places['first'])
+    file, = Checkpoint(tmp_path/'ck').files()
+    before, old = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before)//2, old[1]))
+    try:
+        with pytest.warns(DataWarning, match=f'no checkpoint could be written.*{file.name} is the last good one'): learn = fitted(stage1(some), Checkpoint(tmp_path/'ck', 0, resume=True))
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert_same(whole[stage1], learn)
+    assert [*tmp_path.iterdir()]==[file] and file.read_bytes()==before
+    assert_same(whole[stage1], fitted(stage1(some), Checkpoint(tmp_path/'ck', 0, resume=True)))
+
+# ---- what is refused
+
+def other_people(segs): return segs[segs.subject!=np.unique(segs.subject)[0]]
+changes = {'epochs is 4, there 3': dict(fit=dict(n=4)), 'schedule of lr': dict(fit=dict(lr=1e-3)), 'schedule of mom is None': dict(fit=dict(how='fit_flat_cos')), r'shape of backbone.stem.conv.weight is \[4, 3, 7\], there \[2, 3, 7\]': dict(make=dict(arch_config=dict(nf=4))),
+           r'seed \(training\) is 4, there 3': dict(make=dict(seed=4)), 'n_groups': dict(make=dict(n_groups=5)), 'anchors': dict(make=dict(anchors='one')), 'redraw': dict(make=dict(redraw=2)),
+           'subjects|segments': dict(segs=other_people), 'content': dict(segs=lambda s: type(s)(s.X*1.001, s.subject, s.time, s.rate)), 'rate is 60': dict(segs=lambda s: type(s)(s.X, s.subject, s.time, 60.)),
+           'tau of RelCon is 0.2': dict(make=dict(tau=.2)), 'distance of RelCon is .manhattan': dict(make=dict(distance=lambda x, a, c: (x[a][:,None]-x[c]).abs().sum((2,3)))),
+           'optimiser': dict(make=dict(opt_func=SGD)), 'transforms': dict(make=dict(batch_tfms=TSRandomAugment())), 'callbacks with a state.*keep_best': dict(make=dict(cbs=KeepBest())), 'model is .Dropping': dict(make=dict(arch=Dropping, arch_config=None))}
+changes['distance of RelCon is .manhattan']['make']['distance'].__name__ = 'manhattan'
+
+@pytest.fixture(scope='module')
+def started(some, tmp_path_factory):
+    path = tmp_path_factory.mktemp('started')/'ck'
+    broken(stage2(some), path, *places['first'])
+    return path
+
+@pytest.mark.parametrize('says', changes)
+def test_a_checkpoint_of_another_fit_is_refused_by_name(says, some, started):
+    change = {**dict(make={}, fit={}, segs=lambda s: s), **changes[says]}
+    learn = stage2(change['segs'](some), **change['make'])
+    before = [p.clone() for p in learn.model.parameters()]
+    with pytest.raises(ValueError, match=f'is of another fit: .*{says}'): fitted(learn, Checkpoint(started, resume=True), Break('before_batch', 1), **change['fit'])
+    assert all(torch.equal(a, b) for a,b in zip(before, learn.model.parameters()))
+
+def test_another_distance_is_refused(some, tmp_path):
+    broken(ranked(some), tmp_path/'ck', *places['first'])
+    with pytest.raises(ValueError, match='distance of RelCon is .MotifDistance .mark'): fitted(stage2(some, MotifDistance(nf=4)), Checkpoint(tmp_path/'ck', resume=True))
+
+def test_files_that_are_there_are_not_written_over(some, started):
+    with pytest.raises(FileExistsError, match='resume=True'): fitted(stage2(some), Checkpoint(started))
+
+@pytest.mark.parametrize('kw', [dict(seconds=-1), dict(seconds='60'), dict(seconds=float('nan')), dict(keep=0), dict(keep=1.5)])
+def test_malformed_arguments(kw):
+    with pytest.raises(ValueError, match=f'`{next(iter(kw))}`'): Checkpoint('ck', **kw)
+
+# ---- the file
+
+def test_what_is_written_is_read(tmp_path):
+    content = dict(a=torch.arange(6.).view(2,3).T, b=[1., float('inf'), -0.], c=(1, 'two', None, True), d={0: torch.tensor(True), 'x.y': [torch.tensor(1.), torch.tensor(2.)]}, e=[], f=np.float32(.1), g={'x': {'y': torch.zeros(0)}},
+                   h=torch.tensor(3., dtype=torch.bfloat16), i=[[.1,.2],[.3]], j=2**70, k=[torch.zeros(2), torch.ones(2)])
+    got = read_checkpoint(write_checkpoint(tmp_path/'f', content))
+    assert got.keys()==content.keys() and got['c']==content['c'] and got['b']==content['b'] and got['i']==content['i'] and got['j']==2**70 and got['e']==[] and got['f']==float(np.float32(.1))
+    assert torch.equal(got['a'], content['a']) and torch.equal(got['d']['x.y'][1], torch.tensor(2.)) and got['d'][0].item() is True and got['g']['x']['y'].shape==(0,) and got['h'].dtype==torch.bfloat16 and torch.equal(got['k'][1], torch.ones(2))
+    for bad in (object(), {(1,2): 3}, {1,2}):
+        with pytest.raises(ValueError, match='`content.o`'): write_checkpoint(tmp_path/'f', dict(o=bad))
+    assert [f.name for f in tmp_path.iterdir()]==['f']
+
+def test_generators_draw_again_what_they_drew():
+    def draw(): return torch.rand(3).tolist(), np.random.normal(size=3).tolist(), [random.gauss(0, 1) for _ in range(3)]
+    np.random.normal(), random.gauss(0, 1)                                                # both keep the second of a pair for later
+    state = random_state()
+    first = draw()
+    assert draw()!=first
+    set_random_state(state)
+    assert draw()==first
