@@ -215,3 +215,19 @@ def test_release_states_of_data_parallel_and_of_arrays():
     state = load_golden('resnet34_slim')['weights']
     a, b = encoder_from_release(state), encoder_from_release({f'module.{k}': v.numpy() for k,v in state.items()})
     assert all(torch.equal(v, b.state_dict()[k]) for k,v in a.state_dict().items())
+
+def test_a_full_disk_within_a_fit_is_told_and_the_fit_goes_on(few, tmp_path, monkeypatch):
+    import errno
+    import tsai_relcon.learner as room
+    from tsai_relcon.core import DataWarning
+    written, real = [], room.write_whole
+    def full_at_first(path, data):
+        written.append(path)
+        if len(written)<3: raise OSError(errno.ENOSPC, 'No space left on device')
+        return real(path, data)
+    monkeypatch.setattr(room, 'write_whole', full_at_first)
+    learn = relcon_learner(relcon_dls(few, n_groups=4, n_within=2, train_batches=1, valid_batches=1), MotifDistance(), arch_config=dict(nf=4), cbs=SaveWeights(tmp_path/'e.safetensors', seconds=1e9))
+    with learn.no_bar(), learn.no_logging(), pytest.warns(DataWarning, match='No space left') as told: learn.fit(3)
+    assert len(told)==1 and len(written)==4 and weights_info(tmp_path/'e.safetensors')['kind']=='encoder'
+    written.clear()
+    with learn.no_bar(), learn.no_logging(), pytest.raises(OSError, match='No space left'), pytest.warns(DataWarning): learn.fit(1)      # the last one must be written

@@ -11,7 +11,7 @@ __all__ = ['plain_adam', 'motif_learner', 'relcon_learner', 'get_embeddings', 'e
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
-import hashlib, json, os, time
+import hashlib, json, time
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -27,13 +27,14 @@ from fastai.learner import Learner
 from fastai.optimizer import Adam
 from fastprogress.fastprogress import progress_bar
 from safetensors import safe_open, SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
-from .core import Segments, check_rate, check_windows
+from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, segment_dls
 from .models import RelConResNet34
 from .losses import rank_correlation
 from .distance import MotifDistance
+from .checkpoint import write_whole
 from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_metrics, reconstruction_error
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
@@ -213,12 +214,7 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
     if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
     info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**(_training_record(learn) if is_learner else {}), **record})
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_name(path.name+f'.{os.getpid()}.partial')
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k,v in state.items()}, partial_file, metadata=dict(tsai_relcon=json.dumps(info, default=_plain)))
-        os.replace(partial_file, path)
-    finally: partial_file.unlink(missing_ok=True)
-    return path
+    return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
 
 def weights_info(path)->dict:
     "What a file of weights says of itself. Raises ValueError for a file that `save_weights` did not write"
@@ -264,8 +260,8 @@ def load_distance(path, rate:float=None)->MotifDistance:
 
 # %% ../nbs/10_learner.ipynb #2d0854d8
 class SaveWeights(Callback):
-    "Keep a file of the weights up to date during the fit. Raises FileExistsError for a file that is there"
-    order = 65
+    "Keep a file of the weights up to date during the fit; what cannot be written then is told once, and tried again. Raises FileExistsError for a file that is there, OSError if the last writing fails"
+    order, rank0_only = 65, True                           # of several processes the first alone
     def __init__(self,
                  path,                  # File to write
                  seconds:float=60.,     # Write at least this often
@@ -274,16 +270,20 @@ class SaveWeights(Callback):
                 ):
         self.path, self.seconds, self.overwrite, self.record = Path(path), seconds, overwrite, record
         if self.path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
-    def before_fit(self):   self.trained = False           # fastai calls it for `validate`, `get_preds` and `lr_find` too
+    def before_fit(self):   self.trained = self.failed = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
     def before_train(self): self.last = time.monotonic()
     def after_batch(self):
         self.trained = self.trained or self.training and not hasattr(self.learn, 'lr_finder')
         if self.training and time.monotonic()-self.last>self.seconds: self.write()
     def after_epoch(self): self.write()
-    def after_fit(self):   self.write()
-    def write(self):
+    def after_fit(self):   self.write(last=True)
+    def write(self, last=False):
         if not self.trained: return
-        save_weights(self.learn, self.path, overwrite=True, **self.record)
+        try: save_weights(self.learn, self.path, overwrite=True, **self.record)
+        except OSError as e:
+            if last: raise
+            if not self.failed: tell(f"`path`: {self.path} cannot be written ({e}); the training goes on and tries again")
+            self.failed = True
         self.last = time.monotonic()
 
 # %% ../nbs/10_learner.ipynb #742321d0
