@@ -197,7 +197,7 @@ folder = sys.argv[1]+'/store'
 _sparse_store(folder, 87_376, 8.15, 100.)
 began = time.perf_counter(); store = open_store(folder, {length}); opened = time.perf_counter()-began
 dls = relcon_dls(store, small_groups='drop', seed=0); x = dls.train.one_batch()[0]
-print(json.dumps(dict(n=len(store), opened=opened, first=time.perf_counter()-began, shape=list(x.shape), gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20)))"""
+print(json.dumps(dict(n=len(store), opened=opened, first=time.perf_counter()-began, shape=list(x.shape), gb=[int(l.split()[1])/2**20 for l in open('/proc/self/status') if l.startswith('VmHWM')][0])))"""
     with tempfile.TemporaryDirectory() as folder: return json.loads(subprocess.run([sys.executable, '-W', 'ignore', '-c', code, folder], capture_output=True, text=True, check=True).stdout)
 
 # ---- the report ---------------------------------------------------------------------------------------------------------------------------------

@@ -208,9 +208,9 @@ def test_a_fit_that_is_done_is_not_trained_again(some, whole, tmp_path, capsys):
     fitted(stage1(some), Checkpoint(tmp_path/'ck', keep=3))
     again = fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True), Break('before_batch', 1), Break('before_epoch', 1), SaveWeights(tmp_path/'w'))
     assert_same(whole[stage1], again)
-    assert '3 of 3 epochs done' in capsys.readouterr().out and not (tmp_path/'w').exists()
+    assert '3 of 3 epochs done' in capsys.readouterr().out and weights_info(tmp_path/'w')['kind']=='distance'     # its weights are written all the same: the fit may have been killed before
     Checkpoint(tmp_path/'ck').remove()
-    assert not [*tmp_path.iterdir()]
+    assert [f.name for f in tmp_path.iterdir()]==['w']
 
 def test_ctrl_c_leaves_a_checkpoint_of_the_last_batch(some, whole, tmp_path):
     set_seed(0)
@@ -436,3 +436,35 @@ def test_generators_draw_again_what_they_drew():
     assert draw()!=first
     set_random_state(state)
     assert draw()==first
+
+# ---- what a review found
+
+def test_validating_after_a_fit_that_died_leaves_its_checkpoints(some, tmp_path):
+    class Dies(Callback):
+        order = 90
+        def after_batch(self):
+            if self.training and self.train_iter==n_train+2: raise RuntimeError('died')
+    ck = Checkpoint(tmp_path/'ck', seconds=0)
+    learn = stage2(some, cbs=ck)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(RuntimeError, match='died'): learn.fit_one_cycle(n_epoch, 1e-2, cbs=Dies())
+    before = {f.name: f.read_bytes() for f in ck.files()}
+    with learn.no_bar(): learn.validate()
+    assert {f.name: f.read_bytes() for f in ck.files()}==before and len(before)==2
+
+@pytest.mark.parametrize('kw', [dict(path=None), dict(path=''), dict(seconds=None), dict(keep=None), dict(keep=True)])
+def test_more_bad_arguments(kw):
+    with pytest.raises(ValueError, match=f'`{next(iter(kw))}` is'): Checkpoint(**{**dict(path='x'), **kw})
+
+def test_an_attention_and_another_stores_recordings_tell_fits_apart(some, tmp_path):
+    torch.manual_seed(0); net = MotifDistance(nf=4)
+    def settings(learn):
+        learn.create_opt()
+        return room._settings(learn)
+    a, b = (settings(stage2(some, net)) for _ in range(2))
+    net.attention, net.config['attention'] = 'softmax', 'softmax'
+    assert a==b!=settings(stage2(some, net))
+    def of_store(name, sign):
+        with create_store(tmp_path/name, 50, 60.) as w:
+            for who in np.unique(some.subject): w.append(sign*np.concatenate(some.X[some.subject==who][:40], 1).T, who)
+        return room._of_loader(relcon_dls(open_store(tmp_path/name, 128), n_groups=2, n_within=2, small_groups='drop', seed=0).train)
+    assert of_store('one', 1)!=of_store('two', -1)

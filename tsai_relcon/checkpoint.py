@@ -98,9 +98,10 @@ def write_checkpoint(path,         # File to write, in a folder that is there
 
 def read_checkpoint(path)->dict: # What `write_checkpoint` was given; tensors on the CPU
     "The content of a checkpoint, without unpickling. Raises ValueError for a file that is cut short, damaged, or something else"
+    if Path(path).is_dir(): raise ValueError(f"`path`: {path} is damaged: a folder stands in its place")
     try:
         with safe_open(path, 'pt') as f: about, tensors = f.metadata() or {}, {k: f.get_tensor(k).clone() for k in f.keys()}
-    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError) as e: raise ValueError(f"`path`: {path} is cut short or damaged ({e})") from None
+    except (SafetensorError, ValueError, TypeError, RuntimeError, KeyError) as e: raise ValueError(f"`path`: {path} is cut short or damaged ({e})") from None
     if about.get('format')!=_format: raise ValueError(f"`path`: {path} is no checkpoint of this format ({_format!r})")
     if about['checksum']!=_checksum(about['content'], tensors): raise ValueError(f"`path`: {path} is damaged (its checksum is another)")
     return _unpack(json.loads(about['content']), tensors)
@@ -122,7 +123,7 @@ def set_random_state(state:dict # Of `random_state`
 # %% ../nbs/10_checkpoint.ipynb #f76a76ab
 def _of_model(model):
     shapes = {f'shape of {k}': list(v.shape) for k,v in model.state_dict().items() if isinstance(v, Tensor)}
-    return {'model': type(model).__name__, 'trainable parameters': sum(p.numel() for p in model.parameters() if p.requires_grad), **shapes}
+    return {'model': type(model).__name__, 'configuration of the model': getattr(model, 'config', None), 'trainable parameters': sum(p.numel() for p in model.parameters() if p.requires_grad), **shapes}
 
 def _of_schedule(learn):
     opt, scheds = learn.opt, {k: f for cb in learn.cbs if isinstance(cb, ParamScheduler) for k,f in cb.scheds.items()}
@@ -133,24 +134,24 @@ def _of_schedule(learn):
 
 def _of_dataset(ds):
     subjects = getattr(ds, 'subjects', None)
-    arrays = [ds.chosen, ds.size] if hasattr(ds, 'chosen') else [ds.groups, ds.X[::1+len(ds)//1000]] if isinstance(getattr(ds, 'groups', None), Tensor) else []
+    arrays = [ds.chosen, ds.size, ds.groups.store[ds.groups.rows(ds.chosen[0])[:8]].X] if hasattr(ds, 'chosen') else [ds.groups, ds.X[::1+len(ds)//1000]] if isinstance(getattr(ds, 'groups', None), Tensor) else []
     return dict(segments=len(ds), content=_mark(*arrays), subjects=None if subjects is None else f'{len(subjects)} (mark {_mark(*map(str, subjects))})')
 
 def _of_loader(dl):
-    own = {k: vars(dl)[k] for k in ('seed','n_batches','bs','n_groups','n_within','anchors','redraw','by_motion') if k in vars(dl)}
+    own = {k: vars(dl)[k] for k in ('seed','n_batches','bs','n_groups','n_within','anchors','redraw','by_motion','pool_mb') if k in vars(dl)}
     return dict(loader=type(dl).__name__, **own, batches=len(dl), transforms=[type(f).__name__ for f in getattr(getattr(dl, 'after_batch', None), 'fs', [])], **_of_dataset(dl.dataset))
 
 def _of_method(cb):
     if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else list(cb.fs), seed=cb.seed)
     d = cb.distance
-    mark = f'{type(d).__name__} (mark {_mark(*d.state_dict().values())})' if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
+    mark = f'{type(d).__name__} (mark {_mark(str(getattr(d, "config", "")), *d.state_dict().values())})' if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
     return dict(tau=cb.loss_func.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)
 
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"
     methods = [cb for cb in learn.cbs if isinstance(cb, (MotifReconstruction, RelCon))]
     s = {**_of_model(get_model(learn.model)), **_of_schedule(learn), 'processes': max(1, num_distrib()), 'rate': vars(learn.dls).get('rate'), 'length': vars(learn.dls).get('len'),     # tsai's would draw a batch to know
-         'callbacks with a state': sorted(_remembered(learn)), 'methods': [type(cb).__name__ for cb in methods]}
+         'callbacks with a state': sorted(_remembered(learn)), 'monitored': [cb.monitor for cb in learn.cbs if hasattr(cb, 'monitor')], 'metrics': [m.name for m in learn.metrics], 'methods': [type(cb).__name__ for cb in methods]}
     for side,dl in zip(('training','validation'), learn.dls.loaders): s |= {f'{k} ({side})': v for k,v in _of_loader(dl).items()}
     for cb in methods: s |= {f'{k} of {type(cb).__name__}': v for k,v in _of_method(cb).items()}
     return json.loads(json.dumps(s, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
@@ -211,8 +212,9 @@ class Checkpoint(Callback):
                  keep:int=2,         # Files that stay
                  resume:bool=False   # Go on from the files that are there? Where there are none, the fit begins as usual
                 ):
-        if isinstance(seconds, (bool,str)) or not seconds>=0: raise ValueError(f"`seconds` is {seconds!r}; wanted a number, 0 or more")
-        if isinstance(keep, (bool,float,str)) or not keep>=1: raise ValueError(f"`keep` is {keep!r}; wanted a whole number, 1 or more")
+        if not isinstance(path, (str,Path)) or not Path(path).name: raise ValueError(f"`path` is {path!r}; wanted a folder and the beginning of a name: 'run/encoder'")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int,float)) or not seconds>=0: raise ValueError(f"`seconds` is {seconds!r}; wanted a number, 0 or more")
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep<1: raise ValueError(f"`keep` is {keep!r}; wanted a whole number, 1 or more")
         self.path, self.seconds, self.keep, self.resume = Path(path), seconds, keep, resume
 
     # ---- files
@@ -277,6 +279,8 @@ class Checkpoint(Callback):
         if kept['scaler']: learn.scaler.load_state_dict(kept['scaler'])
         if kept['recorder']: _set_recorded(learn.recorder, kept['recorder'])
         learn.train_iter, learn.pct_train = at['train_iter'], at['pct_train']
+        for cb in learn.cbs:
+            if hasattr(cb, 'trained'): cb.trained = True                                                # there is something for `SaveWeights` to write, even if no batch is left
         self.whole, self.kept = [file], {k: kept[k] for k in ('at','random','metrics')}
         learn._with_events = self._go_on(learn, learn._with_events)
         if getattr(getattr(learn, 'progress', None), 'mbar', None): learn.progress.mbar.update(0)    # fastprogress has to begin at 0
@@ -317,14 +321,15 @@ class Checkpoint(Callback):
         return interrupted or time.monotonic()-self.last>=self.seconds
 
     def before_fit(self):
-        if self.learn.lock.locked() or hasattr(self.learn, 'lr_finder'): return     # fastai calls it for `validate` and `get_preds` too, which hold the lock
+        if self.learn.lock.locked() or hasattr(self.learn, 'lr_finder'): return self._leave()     # fastai calls it for `validate` and `get_preds` too, which hold the lock; a fit that died left us on
         self._leave()
         self.settings = _settings(self.learn)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(self.path.parent, os.W_OK): raise PermissionError(f"`path`: {self.path.parent} cannot be written to")
         if self.files() and not self.resume: raise FileExistsError(f"`path`: {', '.join(map(str, self.files()))} is there already; go on from it with resume=True, or take another name")
-        self.on, self.whole, self.failed, self.last = True, [], False, time.monotonic()
+        self.whole, self.failed, self.last = [], False, time.monotonic()
         if self.files(): self._restore(*self._newest())
+        self.on = True
         if not isinstance(self.dls.train, SeededDL): tell(f"`path`: a {type(self.dls.train).__name__} cannot be entered in the middle of an epoch; checkpoints are written only where its batches are all done, so an interruption may cost an epoch")
 
     def before_train(self):

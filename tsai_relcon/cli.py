@@ -305,6 +305,7 @@ def _run_folder(out, settings, overwrite, resume):
         return folder, {}
     try: run = json.loads((folder/'run.json').read_text())
     except ValueError as e: raise ValueError(f"`out`: {folder}/run.json is damaged ({e}); begin anew with --overwrite") from None
+    if not isinstance(run, dict) or not isinstance(run.get('settings'), dict): raise ValueError(f"`out`: {folder}/run.json is not one of relcon-pretrain; give another folder, or begin anew with --overwrite")
     then = run['settings']
     differ = [f"`{k}` is {settings.get(k)!r}, there {then.get(k)!r}" for k in {**settings, **then} if settings.get(k)!=then.get(k)]
     if differ: raise ValueError(f"`resume`: the run in {folder} has other settings: {'; '.join(differ)}. Give the same, or another folder")

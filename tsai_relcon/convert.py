@@ -74,7 +74,7 @@ def _named(files):
     "{name: file}"
     if isinstance(files, (str,Path)): raise ValueError(f"`files` is {files!r}; wanted a list of files: sorted(Path(folder).glob('*.csv'))")
     files = list(files)
-    named = {os.path.abspath(f) if isinstance(f, (str,Path)) else str(f): f for f in files}     # however a path was written
+    named = {os.path.abspath(f) if isinstance(f, (str,Path)) and os.path.exists(f) else str(f): f for f in files}     # however a path was written
     if not files or len(named)<len(files): raise ValueError(f"`files` names {len(files)-len(named)} files twice; wanted each once" if files else "`files` is empty; wanted a list of files")
     return named
 

@@ -39,7 +39,8 @@ def _summed(values, device):
 def _agree(dl, device):
     "All ranks go on with rank 0's seed and epoch. Raises ValueError, on all of them, where they were given different data"
     who = np.ascontiguousarray(getattr(dl.dataset, 'chosen', dl.dataset.groups))    # of a store, the chosen of its groups
-    own = [len(dl.dataset), dl.n_batches, dl.bs, zlib.crc32(who)]
+    how = [getattr(dl, k, None) for k in ('n_groups','n_within','anchors','redraw','by_motion','pool_mb')]
+    own = [len(dl.dataset), dl.n_batches, dl.bs, zlib.crc32(who), zlib.crc32(repr(how).encode())]
     dl.seed, dl.epoch, dl.skip, *first = _of_rank0([dl.seed, dl.epoch, dl.skip, *own], device)
     if _summed([own!=first], device)[0]:
         raise ValueError(f"`learn` has other data on some rank than on rank 0 (here {own[0]} segments in {own[1]} batches, there {first[0]} in {first[1]}); "
