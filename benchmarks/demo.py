@@ -6,7 +6,7 @@
 A seed chooses the split of the people, the encoder's first weights, and every random number after that.
 Everything is fitted on the training people alone: distance, encoder, scaler, probe, and the choice of the probe's C.
 """
-import argparse, json, platform, sys, time, warnings
+import argparse, json, sys, time, warnings
 from datetime import date
 from pathlib import Path
 import matplotlib
@@ -133,16 +133,12 @@ def table(learn):
     names = list(learn.recorder.metric_names)[1:-1]
     return [dict(zip(names, [round(float(v), 4) for v in row])) for row in learn.recorder.values]
 
-def machine():
-    model = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), platform.processor()) if Path('/proc/cpuinfo').exists() else platform.processor()
-    return f'{model}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
-
 def write(results, args, folder):
     "NAME.json: everything; NAME.md: the table"
     folder.mkdir(parents=True, exist_ok=True)
     settings = {k: str(v) if isinstance(v, Path) else v for k,v in vars(args).items() if k not in ('out','record','name')}
     command = ' '.join(['python benchmarks/demo.py', *sys.argv[1:]])
-    record = dict(date=str(date.today()), command=command, machine=machine(), settings=settings, runs=results)
+    record = dict(date=str(date.today()), command=command, machine=about_machine(), settings=settings, runs=results)
     (folder/f'{args.name}.json').write_text(json.dumps(record, indent=1)+'\n')
     names = list(results[0]['f1'])
     scores = np.array([[r['f1'][n] for n in names] for r in results])

@@ -19,7 +19,6 @@ warnings.filterwarnings('ignore')
 from fastai.torch_core import no_random
 from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
-from demo import machine
 from encoders import made_of
 
 rate, length = 50., 128                         # those of the encoder
@@ -157,7 +156,7 @@ def main():
             of_task = [d for (n,_),d in zip(jobs, done) if n==name]
             pd.concat([t for t,_ in of_task]).to_csv(raw/f'{name}.csv', index=False, float_format='%.6g')
             about[name] = dict(date=str(date.today()), command=f"python benchmarks/downstream.py DATA --tasks {name} --seeds {' '.join(map(str, args.seeds))} --encoders ENCODERS",
-                               seeds=args.seeds, seconds=sum(s for _,s in of_task), machine=machine())
+                               seeds=args.seeds, seconds=sum(s for _,s in of_task), machine=about_machine())
         (raw/'about.json').write_text(json.dumps(about, indent=1)+'\n')
     report(args.record)
 
