@@ -16,6 +16,7 @@ from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
 warnings.filterwarnings('ignore')
+from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine, keep_freed_memory
@@ -24,11 +25,21 @@ from corpora import fit_for, length, pretraining_segments, rate, test_segments
 ways = dict(paper      =dict(n_groups=64, n_within=20, anchors='one'),
             all_same   =dict(n_groups=64, n_within=20, anchors='all'),
             all        =dict(n_groups=16, n_within=15, anchors='all'),
-            all_motion =dict(n_groups=16, n_within=15, anchors='all', by_motion=True))
-says = dict(paper="the paper's: 64 groups of 21, one anchor a group", all_same='the same batch, every segment an anchor', all='16 groups of 16, every segment an anchor', all_motion='the same, drawn by motion')
+            all_motion =dict(n_groups=16, n_within=15, anchors='all', by_motion=True),
+            all_bf16   =dict(n_groups=16, n_within=15, anchors='all'))
+says = dict(paper="the paper's: 64 groups of 21, one anchor a group", all_same='the same batch, every segment an anchor', all='16 groups of 16, every segment an anchor', all_motion='the same, drawn by motion', all_bf16='as "16 groups of 16", the encoder in bfloat16')
 
 def loaders(segs, seed, **way):
     return relcon_dls(segs, splits=subject_splits(segs.subject, .1, seed), small_groups='drop', valid_batches=4, seed=seed, **way)
+
+class Bfloat16(Callback):
+    "The encoder's pass in bfloat16 (fastai's `to_bf16` has no effect on a CPU)"
+    def before_fit(self):
+        forward = self.learn.model.forward
+        def half(*args, **kwargs):
+            with torch.autocast('cpu', torch.bfloat16): return forward(*args, **kwargs).float()
+        self.learn.model.forward, self.forward = half, forward
+    def after_fit(self): self.learn.model.forward = self.forward
 
 settings = ('minutes','lr','width','distance_minutes','distance_lr')
 
@@ -74,7 +85,7 @@ def run(data, way, seed, args):
     if way=='untrained': record = dict(steps=0, anchors=0)
     else:
         dls   = loaders(pretraining_segments(data), seed, **ways[way])
-        learn = relcon_learner(dls, args.out/f'distance_seed{seed}.safetensors', arch=encoder, metrics=[])
+        learn = relcon_learner(dls, args.out/f'distance_seed{seed}.safetensors', arch=encoder, metrics=[], cbs=[Bfloat16()] if way=='all_bf16' else [])
         steps = fit_for(learn, 60*args.minutes, args.lr)
         with learn.no_bar(): valid = float(learn.validate()[0])
         record = dict(steps=steps, anchors=steps*len(dls.train.index[0]), segments=len(dls.train.dataset), valid_loss=valid, subjects=len(dls.train.dataset.subjects))
