@@ -222,6 +222,8 @@ def report(record):
         for s,text in rest or [(None, '')]:
             run = 1+list(runs).index(f"`{m['command']}`, {m['date']}, {m['machine']}")
             lines.append(f"| {m['item']} | {run} | {m['threads']} | {m['repeats']} | {first[1]} | {text} | {'' if s is None else f'{ratios(m)[s]:.2f}'} | {'' if m['apart'] is None else format(m['apart'], '.1e')} |")
+    slower = [f"{m['item']} ({s}: {r:.2f})" for m in record['measured'] for s,r in ratios(m).items() if r<1.05]
+    if slower: lines += ['', f"What did not help on this machine: {'; '.join(slower)}. fastai's `to_bf16()` has no effect on a CPU; bfloat16 was measured by autocast around the encoder."]
     b = record.get('a_billion')
     if b: lines += ['', f"A store of {b['n']:,} segments of 87,376 people, without samples on disk (zarr's fill value stands for them): opened in {b['opened']:.2f} s, the first batch of {b['shape'][0]:,} after {b['first']:.2f} s, peak memory of the process {b['gb']:.2f} GB."]
     return '\n'.join(lines)+'\n'

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
-from tsai_relcon.distance import MotifDistance, motif_distances, neighbour_auc, nn_macro_f1
+from tsai_relcon.distance import MotifDistance, _softmax_read, motif_distances, neighbour_auc, nn_macro_f1
 from tsai_relcon.layers import sparsemax
 
 def trained(seed=0, **kwargs):
@@ -109,3 +109,19 @@ def test_no_candidates():
 @pytest.mark.parametrize('change,says', [(dict(anchors=torch.tensor([0.])), '`anchors` holds torch.float32'), (dict(candidates=torch.tensor([[True]])), '`candidates` holds torch.bool'), (dict(pairs=2.5), '`pairs` is 2.5'), (dict(x=torch.zeros(4,2,64)), '`x` has 2 channels')])
 def test_more_bad_arguments(change, says):
     with pytest.raises(ValueError, match=says): motif_distances(MotifDistance(), **{**dict(x=torch.zeros(4,3,64), anchors=torch.tensor([0]), candidates=torch.tensor([[1]])), **change})
+
+@pytest.mark.parametrize('attention', ['sparsemax','softmax'])
+def test_threads_do_not_matter(segs, attention):
+    net, x, n = MotifDistance().eval(), torch.from_numpy(segs.X[:24]), torch.get_num_threads()
+    anchors, candidates = torch.arange(12), torch.randint(0, 24, (12,7))
+    try:
+        torch.set_num_threads(1); one = motif_distances(net, x, anchors, candidates, attention, 8)
+        torch.set_num_threads(3); assert torch.equal(motif_distances(net, x, anchors, candidates, attention, 8), one)
+    finally: torch.set_num_threads(n)
+
+@pytest.mark.parametrize('size', [1, 200, -200])
+def test_softmax_of_scores_that_exp_cannot_take(size):
+    scores, value = size + 30*torch.randn(4, 9, 11), torch.randn(4, 3, 11)
+    torch.testing.assert_close(_softmax_read(scores, value), (value.double()@scores.double().softmax(-1).mT).float(), rtol=1e-5, atol=1e-5)
+    scores[1,2,3] = torch.nan
+    assert _softmax_read(scores, value)[1,:,2].isnan().all()

@@ -1,7 +1,8 @@
 "The allocator keeps what is freed, counted in page faults; not where it is told not to"
 import os, platform, subprocess, sys
 import pytest
-from tsai_relcon.machine import about_machine, keep_freed_memory
+import torch
+from tsai_relcon.machine import about_machine, in_threads, keep_freed_memory
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0]!='glibc', reason='glibc alone has these settings')
 
@@ -41,3 +42,29 @@ def test_fits_call_it(monkeypatch):
 def test_a_record_names_its_machine():
     line = about_machine()
     assert f'Python {platform.python_version()}' in line and f'{os.cpu_count()} cores' in line and 'torch' in line
+
+@pytest.fixture
+def three_threads():
+    n = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(n)
+
+def test_each_piece_is_done_once_by_threads_of_one_thread(three_threads):
+    done, threads, grads = [], [], []
+    def f(i): done.append(i); threads.append(torch.get_num_threads()); grads.append(torch.is_grad_enabled())
+    in_threads(f, range(20))
+    assert sorted(done)==list(range(20)) and set(threads)=={1} and not any(grads)
+    assert torch.get_num_threads()==3 and torch.is_grad_enabled()
+
+@pytest.mark.parametrize('pieces', [[], [7]])
+def test_little_work_needs_no_threads(three_threads, pieces):
+    done = []
+    in_threads(lambda i: done.append((i, torch.get_num_threads())), pieces)
+    assert done==[(i,3) for i in pieces]
+
+def test_what_a_piece_raises_is_raised(three_threads):
+    def f(i):
+        if i==3: raise ValueError('piece 3')
+    with pytest.raises(ValueError, match='piece 3'): in_threads(f, range(5))
+    assert torch.get_num_threads()==3

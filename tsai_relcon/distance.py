@@ -16,6 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from sklearn.metrics import f1_score, roc_auc_score
+from .machine import in_threads
 from .layers import RevIN, DilatedConvNet, sparsemax, sparsemax_read
 
 # %% ../nbs/08_distance.ipynb #b268c6e1
@@ -106,17 +107,24 @@ def _affine(revin, stats):
 def _memory(net, c, pairs):
     "What attention looks at of all candidates: keys (B, nf, L), scaled; values (B, C, L) in g; factors of the query's maps. Worked out in pieces that fit the cache"
     key, value, affine = c.new_empty(len(c), net.config['nf'], c.shape[-1]), torch.empty_like(c), c.new_empty(len(c), 2*c.shape[1]+1)
-    for i in range(0, len(c), pairs):
+    def piece(i):
         here, stats = slice(i, i+pairs), net.revin.stats(c[i:i+pairs])
         k, v = net.memory(c[here], stats)
         torch.div(k, math.sqrt(k.shape[1]), out=key[here])
         value[here]  = net.revin.denorm(v + net.out.bias[:,None], stats)                # each row of weights sums to one
         affine[here] = _affine(net.revin, stats)
+    _each(piece, range(0, len(c), pairs), c.device)
     return key, value, affine
 
+def _each(f, pieces, device):
+    "On a CPU in threads, on a GPU one after the other"
+    if device.type=='cpu': in_threads(f, pieces)
+    else:
+        for p in pieces: f(p)
+
 def _pairs_at_once(device, L, nf):
-    "Pairs whose maps fit 4 MB of cache, or a quarter of a GPU's free memory"
-    room, maps = (torch.cuda.mem_get_info(device)[0]/4, 4*L*L + 8*nf*L) if device.type=='cuda' else (2**22, L*L)
+    "Pairs whose maps fit 8 MB, or a quarter of a GPU's free memory"
+    room, maps = (torch.cuda.mem_get_info(device)[0]/4, 4*L*L + 8*nf*L) if device.type=='cuda' else (2**23, L*L)
     return max(4, int(room/(4*maps)))
 
 @torch.no_grad()
@@ -141,7 +149,7 @@ def _pairwise(net, x, anchors, candidates, attention, pairs):
     key, value, affine = _memory(net, x[rows], pairs)
     K, d   = candidates.shape[1], x.new_empty(candidates.shape)
     some, each = max(1, pairs//K), min(K, pairs)
-    for i in range(0, len(anchors), some):
+    def piece(i):
         a = x[anchors[i:i+some]]
         maps = _first_maps(net, a)
         for j in range(0, K, each):
@@ -149,10 +157,16 @@ def _pairwise(net, x, anchors, candidates, attention, pairs):
             q = net.f_q.after_first((affine[c]@maps).view(-1, *key.shape[1:]))
             a_hat = _read(q.mT@key[c.reshape(-1)], value[c.reshape(-1)], attention)
             d[i:i+some, j:j+each] = (a_hat.view(len(a), -1, *a.shape[1:])-a[:,None]).square().sum((2,3))
+    _each(piece, range(0, len(anchors), some), x.device)
     return d
 
-def _read(scores, value, attention):
-    return sparsemax_read(scores, value) if attention=='sparsemax' else value @ attentions[attention](scores, dim=-1).mT
+def _read(scores, value, attention): return sparsemax_read(scores, value) if attention=='sparsemax' else _softmax_read(scores, value)
+
+def _softmax_read(scores, value):
+    "`value @ softmax(scores).mT`, each row divided by its sum at the end"
+    *read, total = (torch.cat([value, torch.ones_like(value[:,:1])], 1) @ scores.exp().mT).unbind(1)
+    if total.isfinite().all() and total.min()>1e-25: return torch.stack(read, 1)/total[:,None]
+    return value @ scores.softmax(-1).mT                                                # scores so large, or so small, that exp leaves the range of float32
 
 # %% ../nbs/08_distance.ipynb #decea2c5
 @torch.no_grad()

@@ -8,7 +8,6 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/layers.html.md"""
 __all__ = ['RevIN', 'sparsemax', 'sparsemax_read', 'PartialConv1d', 'InstanceNorm', 'DilatedBlock', 'DilatedConvNet']
 
 # %% ../nbs/05_layers.ipynb #d7b33b77
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 import numpy as np
 import torch
@@ -112,12 +111,6 @@ def _compiled():
     except ImportError: return None
     return njit(nogil=True, fastmath=True, error_model='numpy')(_read_rows)
 
-def _in_threads(f, arrays):
-    "f on pieces of the arrays, as many at once as torch has threads"
-    n = min(torch.get_num_threads(), len(arrays[0]))
-    if n==1: return f(*arrays)
-    with ThreadPoolExecutor(n) as pool: list(pool.map(lambda a: f(*a), zip(*[np.array_split(a, n) for a in arrays])))
-
 @torch.no_grad()
 def sparsemax_read(scores:Tensor, # (P, T, U), of T samples with U others
                    values:Tensor  # (P, C, U)
@@ -131,7 +124,7 @@ def sparsemax_read(scores:Tensor, # (P, T, U), of T samples with U others
     if fast is None: return values @ sparsemax(scores).mT
     if top.abs().max()>64: scores, top = scores-top[...,None], torch.zeros_like(top)     # a constant changes nothing, but beside a large one float32 loses the rest
     out = values.new_empty(*values.shape[:2], scores.shape[1])
-    _in_threads(fast, [o.numpy() for o in (scores.contiguous(), top, values.contiguous(), out)])
+    fast(*[o.numpy() for o in (scores.contiguous(), top, values.contiguous(), out)])
     return out
 
 # %% ../nbs/05_layers.ipynb #bf1b1c05
@@ -168,7 +161,8 @@ class DilatedBlock(nn.Module):
         self.dilated    = nn.Conv1d(bottleneck, nf, ks, dilation=dilation, padding=dilation*(ks-1)//2)
         self.norm       = InstanceNorm()
     def forward(self, x:Tensor)->Tensor: # (B, nf, L) -> (B, nf, L)
-        return self.norm(F.gelu(x + self.dilated(self.bottleneck(x))))
+        squeezed = self.bottleneck.weight[...,0]@x + self.bottleneck.bias[:,None]            # four times as fast as the same as a convolution
+        return self.norm(F.gelu(self.dilated(squeezed).add_(x)))
 
 class DilatedConvNet(nn.Module):
     "From a segment to one feature vector a sample, each seeing its surroundings"
