@@ -10,6 +10,7 @@ import tsai_relcon.cli
 from tsai_relcon.cli import relcon_embed, relcon_evaluate, relcon_pretrain
 from tsai_relcon.learner import get_embeddings, load_distance, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
+from tsai_relcon.store import create_store
 
 written = {'run.json'} | {f'{n}{e}' for n in ('distance','encoder') for e in ('.safetensors','_losses.csv','_losses.png')}
 
@@ -176,3 +177,19 @@ def test_to_begin_anew_forgets_the_checkpoints(csvs, tmp_path):
     for f in ('run.json','distance_checkpoint.7.safetensors'): (out/f).write_text('of a run that broke off')
     pretrain(csvs, out, overwrite=True, epochs=1, distance_epochs=1)
     assert {f.name for f in out.iterdir()}==written
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory, segs):
+    path = tmp_path_factory.mktemp('stored')/'store'
+    with create_store(path, 50.) as writer:
+        for who in np.unique(segs.subject)[:6]: writer.append(np.concatenate(segs.X[segs.subject==who][:40], 1).T, who, flat='cut')
+    return path
+
+def test_pretraining_on_a_store(store, tmp_path, capsys):
+    relcon_pretrain(str(store), str(tmp_path/'out'), rate=50, length=128, width=4, epochs=1, distance_epochs=1, groups=2, within=3, leave_out=.2, by_motion=True)
+    said, people = capsys.readouterr().out, load_encoder(tmp_path/'out'/'encoder.safetensors').info['subjects']
+    assert 'left out' in said and 'StoredSegments' in said and len(people)==5         # of six: one left out; who validates is remembered too
+
+@pytest.mark.parametrize('wrong, says', [(dict(rate=100), 'the store .* holds 50 Hz'), (dict(unit='g'), '`unit` is given'), (dict(length=10**6), '`length`')])
+def test_a_store_has_its_own_rate_and_unit(store, tmp_path, wrong, says):
+    with pytest.raises(ValueError, match=says): relcon_pretrain(str(store), str(tmp_path/'out'), **(dict(rate=50, length=128, groups=2, within=3)|wrong))

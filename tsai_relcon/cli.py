@@ -238,7 +238,7 @@ def relcon_embed(
 @_clear_errors
 @delegates(_read, but=['label'])
 def relcon_pretrain(
-    data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
+    data:str,                  # Folder or file of CSV, npz file, store, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str,                   # Folder for distance.safetensors, encoder.safetensors and the losses
     rate:float=100.,           # Samples a second to train on
     length:int=256,            # Samples a segment
@@ -252,6 +252,7 @@ def relcon_pretrain(
     within:int=15,             # Candidates an anchor has in its own group
     anchors:str='all',         # 'one' anchor a group as in the paper, or 'all'
     neighbourhood:float=3600., # Seconds that a group spans
+    by_motion:store_true=False, # Draw training segments in proportion to their motion
     redraw:int=1,              # Epochs that the same batches serve; their distances are then worked out once
     motion_only:store_true=False, # Rank with gravity taken out
     leave_out:float=0.,        # Share of the subjects left out altogether, to be tested on: relcon-evaluate --folds unseen
@@ -265,9 +266,9 @@ def relcon_pretrain(
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
     settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
     from fastai.torch_core import set_seed
-    from tsai_relcon.splits import subject_splits
     from tsai_relcon.batches import relcon_dls
     from tsai_relcon.learner import load_distance, motif_learner, relcon_learner
+    from tsai_relcon.store import is_store
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
@@ -276,12 +277,11 @@ def relcon_pretrain(
     if run.get('finished'):
         _end_run(folder, settings)                          # it may have been killed before its last line
         return print(f'The run in {folder}/ is finished')
-    segs, _ = _read(data, rate, length, label='none', **reading)
-    if leave_out: segs = _without(segs, leave_out, seed)
+    segs = _stored(data, rate, length, reading) if is_store(data) else _read(data, rate, length, label='none', **reading)[0]
     print(segs, flush=True)
     set_seed(seed)
-    dls = relcon_dls(segs, splits=subject_splits(segs.subject, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop')
-    print(f'{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; segments of groups below {within+1} left out: {len(segs)-sum(len(dl.dataset) for dl in dls.loaders)}', flush=True)
+    dls = relcon_dls(segs, splits=_sides(segs, leave_out, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop', by_motion=by_motion)
+    print(f"{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {' and '.join(str(len(dl.dataset)) for dl in dls.loaders)} in groups of {within+1} or more", flush=True)
     if not run: _begin_run(folder, settings)
     if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
     learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
@@ -327,11 +327,26 @@ def _end_run(folder, settings):
     _note_run(folder, settings, True)
     _remove_checkpoints(folder)
 
-def _without(segs, share, seed):
+def _stored(data, rate, length, reading):
+    "A store to pretrain on. Raises ValueError for options of reading files, and another rate"
+    from tsai_relcon.store import open_store
+    given = [k for k,v in reading.items() if v!=signature(_read).parameters[k].default]
+    if given: raise ValueError(f"`{given[0]}` is given, but {data} is a store: its recordings were read when it was made")
+    store = open_store(data, length)
+    if store.rate!=rate: raise ValueError(f"`rate` is {rate:g}; the store {data} holds {store.rate:g} Hz")
+    return store
+
+def _sides(segs, leave_out, valid_pct, seed):
+    "Rows that train and that validate (of a store: of its subjects), without the people left out"
+    import numpy as np
     from tsai_relcon.splits import subject_splits
-    kept, out = subject_splits(segs.subject, share, seed)
-    print(f"left out: {', '.join(sorted(set(map(str, segs.subject[out]))))}", flush=True)
-    return segs[kept]
+    people = getattr(segs, 'subject', None)
+    if people is None: people = segs.subjects
+    kept   = np.arange(len(people))
+    if leave_out:
+        kept, out = map(np.asarray, subject_splits(people, leave_out, seed))
+        print(f"left out: {', '.join(sorted(set(map(str, people[out]))))}", flush=True)
+    return tuple(kept[np.asarray(rows)] for rows in subject_splits(people[kept], valid_pct, seed))
 
 def _fit(learn, folder, name, epochs, lr, seconds):
     "Fit, or go on with a fit that was broken off; an interrupted distance ends the command"
@@ -340,13 +355,12 @@ def _fit(learn, folder, name, epochs, lr, seconds):
     import pandas as pd
     from tsai_relcon.callback import StopOnInterrupt
     from tsai_relcon.checkpoint import Checkpoint
-    from tsai_relcon.learner import SaveWeights, save_weights
+    from tsai_relcon.learner import SaveWeights
     from tsai_relcon.plots import plot_losses
     print(f'\nThe {name}: {epochs} epochs', flush=True)
     weights = folder/f'{name}.safetensors'
     learn.add_cbs([StopOnInterrupt(), SaveWeights(weights, overwrite=True)])
     learn.fit_one_cycle(epochs, lr, cbs=Checkpoint(folder/f'{name}_checkpoint', seconds, resume=True))
-    if not learn.save_weights.trained: save_weights(learn, weights, overwrite=True)       # all epochs were done, but perhaps not their end
     rows = [list(r) for r in learn.recorder.values]
     pd.DataFrame(rows, columns=list(learn.recorder.metric_names)[1:1+len(rows[0])] if rows else None).to_csv(folder/f'{name}_losses.csv', index_label='epoch')
     if rows: plot_losses(rows, title=name).figure.savefig(folder/f'{name}_losses.png', dpi=130)
