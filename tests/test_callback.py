@@ -15,6 +15,7 @@ from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.losses import RelConLoss
+from tsai_relcon.plain_distances import plain_distances
 from tsai_relcon.models import RelConResNet34
 
 def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
@@ -181,12 +182,52 @@ def test_mixed_precision(dls, to):
     silently(learn, 1)
     assert np.isfinite(learn.recorder.values[-1][:2]).all()
 
-@pytest.mark.parametrize('wrong', [None, 3, 'euclidean', MotifDistance, torch.nn.Linear(2,2)])
+@pytest.mark.parametrize('wrong', [None, 3, 'euclid', MotifDistance, torch.nn.Linear(2,2)])
 def test_bad_distance(wrong):
     with pytest.raises(ValueError, match='distance'): RelCon(wrong)
 
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
+
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`')])
+def test_bad_departures(wrong, says):
+    with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
+
+@pytest.mark.parametrize('anchors', ['one','all'])
+@pytest.mark.parametrize('pool', ['within','between'])
+def test_candidates_of_one_kind(few, pool, anchors):
+    dls = relcon_dls(few[::3], n_groups=8, n_within=3, splits=subject_splits(few[::3].subject), anchors=anchors)
+    learn = make(dls, spy := Spy(), candidates=pool)
+    silently(learn, 1)
+    for _, (d, a, c), _ in spy.seen:
+        assert d.shape==c.shape==(len(a), 3 if pool=='within' else 7) and ((a[:,None]//4==c//4)==(pool=='within')).all()
+
+@pytest.mark.parametrize('pool, shape', [('within', dict(n_groups=8, n_within=0)), ('between', dict(n_groups=1, n_within=3))])
+def test_a_pool_that_is_empty(few, pool, shape):
+    dls = relcon_dls(few[::3], splits=subject_splits(few[::3].subject), **shape)
+    with pytest.raises(ValueError, match=f"`candidates` is '{pool}': of these"): silently(make(dls, candidates=pool), 1)
+
+def test_ungrouped_batches_know_no_pools(few):
+    ts_dls = get_ts_dls(few.X, splits=subject_splits(few.subject), bs=16, num_workers=0)
+    with pytest.raises(ValueError, match='have no groups'): silently(make(ts_dls, candidates='within'), 1)
+
+def test_views_are_for_the_encoder_and_the_ranking_sees_the_segments(dls):
+    seen, clean = [], []
+    def watching(x, a, c): seen.append(x.clone()); return euclidean(x, a, c)
+    class Look(Callback):
+        order = 80
+        def before_batch(self): clean.append((self.training, self.learn.xb[0].clone()))
+    silently(make(dls, Look(), distance=watching, n_augment=2), 1)
+    assert len(seen)==len(clean) and all(torch.equal(x, shown)!=training for x,(training,shown) in zip(seen, clean))
+
+@pytest.mark.parametrize('name', ['euclidean','spectrum','random'])
+def test_a_distance_by_name(dls, name):
+    torch.manual_seed(0)
+    learn = make(dls, spy := Spy(), distance=name)
+    silently(learn, 1)
+    x = dls.valid.one_batch()[0].data
+    if name!='random': torch.testing.assert_close(spy.seen[-1][1][0].shape, plain_distances[name](x, *dls.valid.index).shape)
+    assert np.isfinite(learn.recorder.values[-1]).all()
 
 # ---- stage 1
 

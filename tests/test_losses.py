@@ -2,7 +2,7 @@
 import math
 import pytest
 import torch
-from tsai_relcon.losses import RelConLoss, cosine_similarities, rank_correlation, relative_loss
+from tsai_relcon.losses import RelConLoss, binary_loss, cosine_similarities, info_nce, log_ratio_loss, nt_xent, rank_correlation, relative_loss
 from scipy.stats import spearmanr
 
 def oracle(z, d, anchors, candidates, tau):
@@ -101,3 +101,77 @@ def test_rank_correlation_is_spearmans():
     c = torch.stack([torch.randperm(len(z))[:d.shape[1]] for _ in a])   # distinct candidates: no ties
     wanted = [spearmanr(-cosine_similarities(z, a, c)[i], d[i]).statistic for i in range(len(a))]
     assert rank_correlation(z, d, a, c).item()==pytest.approx(sum(wanted)/len(wanted), abs=1e-5)
+
+# ---- the losses of ablations and of other methods ----------------------------------------------------------------------------------------------
+
+def cosine(a, b): return (torch.dot(a, b)/(a.norm()*b.norm())).item()
+
+def binary_oracle(z, d, anchors, candidates, tau):
+    "The nearest candidate against all; of equally near ones the mean over them in its place"
+    total = 0.
+    for a, row, dist in zip(anchors.tolist(), candidates.tolist(), d.tolist()):
+        e = [math.exp(cosine(z[a], z[c])/tau) for c in row]
+        nearest = [i for i in range(len(row)) if dist[i]==min(dist)]
+        total += sum(-math.log(e[i]/sum(e)) for i in nearest)/len(nearest)
+    return total/len(anchors)
+
+def log_ratio_oracle(z, d, anchors, candidates):
+    "Every ordered pair of candidates"
+    total = 0.
+    for a, row, dist in zip(anchors.tolist(), candidates.tolist(), d.tolist()):
+        u = z/z.norm(dim=1, keepdim=True)
+        D = [max((u[a]-u[c]).square().sum().item(), 1e-6) for c in row]
+        y = [max(v, 1e-6) for v in dist]
+        pairs = [(math.log(D[i]/D[j]) - math.log(y[i]/y[j]))**2 for i in range(len(row)) for j in range(len(row)) if i!=j]
+        total += sum(pairs)/len(pairs) if pairs else 0.
+    return total/len(anchors)
+
+@pytest.mark.parametrize('ties', [False, True])
+@pytest.mark.parametrize('seed', range(6))
+def test_binary_and_log_ratio_equal_their_loops(seed, ties):
+    z, d, a, c = problem(seed, torch.float64, ties)
+    assert RelConLoss(.3, 'binary')(z, d, a, c).item()==pytest.approx(binary_oracle(z, d, a, c, .3), rel=1e-9)
+    assert RelConLoss(.3, 'log_ratio')(z, d, a, c).item()==pytest.approx(log_ratio_oracle(z, d, a, c), rel=1e-7, abs=1e-9)
+
+@pytest.mark.parametrize('kind', ['binary','log_ratio'])
+def test_their_gradients_are_finite_where_embeddings_are_equal(kind):
+    z = torch.ones(9, 4, requires_grad=True)
+    RelConLoss(.1, kind)(z, torch.rand(2,5), torch.tensor([0,1]), torch.arange(2,7).expand(2,5)).backward()
+    assert torch.isfinite(z.grad).all()
+
+def test_log_ratio_of_a_single_candidate_and_of_negative_distances():
+    assert log_ratio_loss(torch.zeros(3,1), torch.ones(3,1))==0
+    with pytest.raises(ValueError, match='`d` goes down to -1'): log_ratio_loss(torch.zeros(1,2), torch.tensor([[-1.,1]]))
+
+def test_unknown_kind():
+    with pytest.raises(ValueError, match="`kind` is 'softest'; known are 'relative'"): RelConLoss(kind='softest')
+
+def nt_xent_oracle(z, tau):
+    n, total = len(z), 0.
+    for i in range(n):
+        p = (i+n//2)%n
+        total -= math.log(math.exp(cosine(z[i], z[p])/tau)/sum(math.exp(cosine(z[i], z[j])/tau) for j in range(n) if j!=i))
+    return total/n
+
+@pytest.mark.parametrize('B,E,tau', [(1,3,.1),(2,2,1.),(5,7,.1),(16,9,.5)])
+def test_nt_xent_equals_its_loop(B, E, tau):
+    z = torch.randn(2*B, E, dtype=torch.float64, generator=torch.Generator().manual_seed(B))
+    assert nt_xent(z, tau).item()==pytest.approx(nt_xent_oracle(z, tau), rel=1e-10)
+
+def test_nt_xent_of_equal_embeddings_is_chance_and_finite():
+    z = torch.ones(12, 4, requires_grad=True)
+    loss = nt_xent(z, .01); loss.backward()
+    assert loss.item()==pytest.approx(math.log(11), rel=1e-5) and torch.isfinite(z.grad).all()
+
+@pytest.mark.parametrize('rows', [0, 3])
+def test_nt_xent_wants_pairs(rows):
+    with pytest.raises(ValueError, match=f'`z` has {rows} rows'): nt_xent(torch.ones(rows, 2))
+
+def test_info_nce_equals_its_loop_and_refuses_a_positive_that_is_out():
+    g = torch.Generator().manual_seed(0)
+    s, positive, part = torch.randn(6, 5, generator=g, dtype=torch.float64), torch.randint(0, 5, (6,), generator=g), torch.rand(6, 5, generator=g)<.6
+    part.scatter_(1, positive[:,None], True)
+    slow = sum(-math.log(math.exp(s[a,positive[a]]/.2)/sum(math.exp(s[a,k]/.2) for k in range(5) if part[a,k])) for a in range(6))/6
+    assert info_nce(s, positive, part, .2).item()==pytest.approx(slow, rel=1e-10)
+    part[2,positive[2]] = False
+    with pytest.raises(ValueError, match='`positive`'): info_nce(s, positive, part)

@@ -15,10 +15,12 @@ from .layers import *
 from .models import *
 from .losses import *
 from .distance import *
+from .plain_distances import *
 from .callback import *
 from .checkpoint import *
 from .distributed import *
 from .learner import *
 from .probes import *
+from .baselines import *
 from .evaluation import *
 from .plots import *

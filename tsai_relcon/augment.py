@@ -92,12 +92,16 @@ def reverse(x:Tensor,             # (B, C, L)
 
 def permute(x:Tensor,             # (B, C, L)
             n_cuts:int=5,         # Random cut points, one less than pieces
+            least:int=1,          # Samples that a piece has at least
             generator:torch.Generator=None
            )->Tensor:
-    "Each segment cut at `n_cuts` random points, its pieces shuffled. Raises ValueError for more cuts than there is room for"
+    "Each segment cut at `n_cuts` random points, its pieces shuffled. Raises ValueError for more cuts, or longer pieces, than there is room for"
     B, _, L = x.shape
     if not 0<n_cuts<L: raise ValueError(f"`n_cuts` is {n_cuts}; a segment of {L} samples has room for 1 to {L-1} cuts")
-    cuts  = torch.rand(B, L-1, generator=generator, device=x.device).argsort(1)[:,:n_cuts]     # distinct places
+    if not 0<least<=L//(n_cuts+1): raise ValueError(f"`least` is {least}; {n_cuts+1} pieces of {L} samples have room for 1 to {L//(n_cuts+1)} each")
+    places = L-1-(n_cuts+1)*(least-1)                                                          # where cuts may fall once each piece has all but one of its least samples
+    cuts = torch.rand(B, places, generator=generator, device=x.device).argsort(1)[:,:n_cuts].sort(1)[0]     # distinct
+    cuts = cuts + (least-1)*torch.arange(1, n_cuts+1, device=x.device)
     starts = torch.zeros(B, L, dtype=torch.long, device=x.device).scatter_(1, cuts+1, 1)
     piece = starts.cumsum(1)                                                                   # (B, L): 0 ... n_cuts
     rank  = torch.rand(B, n_cuts+1, generator=generator, device=x.device).argsort(1)

@@ -138,9 +138,17 @@ class PartialConv1d(nn.Conv1d):
         taps = F.conv1d(ones, self.weight.new_ones(1, 1, self.kernel_size[0]), padding=self.padding)
         return (self.kernel_size[0]/taps)[0,0]
 
-    def forward(self, x:Tensor)->Tensor: # (B, c_in, L) -> (B, c_out, L)
-        y = F.conv1d(x, self.weight, padding=self.padding)
-        return y*self.border_scale(x.shape[-1]) + self.bias[:,None]
+    def visible_scale(self, visible:Tensor)->Tensor: # (B, L) bool -> (B, 1, L)
+        "Window size over the number of its taps that lie on visible data; 0 where none does"
+        taps = F.conv1d(visible[:,None].to(self.weight.dtype), self.weight.new_ones(1, 1, self.kernel_size[0]), padding=self.padding).round()
+        return torch.where(taps>0, self.kernel_size[0]/taps.clamp(min=1), 0.)
+
+    def forward(self, x:Tensor,          # (B, c_in, L)
+                visible:Tensor=None      # (B, L) bool: samples to look at; None: all
+               )->Tensor:                # (B, c_out, L)
+        if visible is None: y = F.conv1d(x, self.weight, padding=self.padding)*self.border_scale(x.shape[-1])
+        else: y = F.conv1d(x.masked_fill(~visible[:,None], 0), self.weight, padding=self.padding)*self.visible_scale(visible)
+        return y + self.bias[:,None]
 
 # %% ../nbs/05_layers.ipynb #b3e9e11d
 class InstanceNorm(nn.Module):
@@ -182,5 +190,7 @@ class DilatedConvNet(nn.Module):
     def after_first(self, y:Tensor)->Tensor: # (B, nf, L) -> (B, nf, L)
         "What follows the first convolution"
         return self.blocks(self.norm(F.gelu(y)))
-    def forward(self, x:Tensor)->Tensor: # (B, c_in, L) -> (B, nf, L)
-        return self.after_first(self.first(x))
+    def forward(self, x:Tensor,          # (B, c_in, L)
+                visible:Tensor=None      # (B, L) bool: samples to look at; None: all
+               )->Tensor:                # (B, nf, L)
+        return self.after_first(self.first(x, visible))

@@ -32,7 +32,7 @@ with warnings.catch_warnings(): from tsai.models.layers import GAP1d, create_fc_
 from .core import check_rate, check_windows
 from .splits import subject_splits
 from .callback import KeepBest
-from .learner import embed_segments, plain_adam
+from .learner import embed_segments, encoder_of, plain_adam
 
 # %% ../nbs/10_probes.ipynb #cbb6d10c
 def hand_features(X:np.ndarray, # (N, 3, L) in g
@@ -100,7 +100,7 @@ class _Finetuned:
 
 def _network(encoder, c_out):
     "A copy of the encoder's backbone under a new head"
-    model = encoder.model if isinstance(encoder, Learner) else encoder
+    model = encoder_of(encoder)
     if not (hasattr(model, 'backbone') and hasattr(model, 'head_nf')): raise ValueError(f"`encoder` is a {type(model).__name__}; to be fine-tuned it needs a `backbone` and a `head_nf`, as tsai's architectures and RelConResNet34 have")
     head = nn.Sequential(GAP1d(1), *create_fc_head(model.head_nf, c_out, flatten=False, lin_ftrs=[512], act=nn.ReLU()))
     net = nn.Sequential(OrderedDict(backbone=deepcopy(model.backbone), head=head))
