@@ -12,15 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from sklearn.metrics import f1_score
-from sklearn.neighbors import KNeighborsClassifier
 
 warnings.filterwarnings('ignore')
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine, keep_freed_memory
-from corpora import fit_for, length, pretraining_segments, rate, test_segments
+from corpora import fit_for, length, pretraining_segments, quick_scores, rate, test_segments
 
 ways = dict(paper      =dict(n_groups=64, n_within=20, anchors='one'),
             all_same   =dict(n_groups=64, n_within=20, anchors='all'),
@@ -63,19 +61,6 @@ def fit_distance(data, seed, args):
     save_weights(learn, path, steps=steps)
     print(f'distance, seed {seed}: {steps} steps', flush=True)
 
-def nearest_f1(Z, segs, seed):
-    "Macro F1 of the nearest neighbour among the people of the other folds, mean over folds"
-    def score(train, test): return f1_score(segs.labels[test], KNeighborsClassifier(1, metric='cosine').fit(Z[train], segs.labels[train]).predict(Z[test]), average='macro')
-    return float(np.mean([score(*fold) for fold in subject_folds(segs.subject, 5, seed)]))
-
-def scores(encoder, tests, seed):
-    out = {}
-    for name,segs in tests.items():
-        Z = get_embeddings(encoder, segs)
-        linear = evaluate(Z, segs, folds=5, seed=seed).loc['segment']
-        out[name] = dict(nearest=nearest_f1(Z, segs, seed), linear=float(linear.loc['mean'].macro_f1), linear_sd_folds=float(linear.loc['sd'].macro_f1))
-    return out
-
 def run(data, way, seed, args):
     path = args.out/f'{way}_seed{seed}.json'
     if done(args, way, seed): return
@@ -90,7 +75,7 @@ def run(data, way, seed, args):
         with learn.no_bar(): valid = float(learn.validate()[0])
         record = dict(steps=steps, anchors=steps*len(dls.train.index[0]), segments=len(dls.train.dataset), valid_loss=valid, subjects=len(dls.train.dataset.subjects))
         save_weights(learn, path.with_suffix('.safetensors'), overwrite=True)
-    record |= dict(way=way, seed=seed, scores=scores(encoder, test_segments(data), seed), date=str(date.today()), machine=about_machine(),
+    record |= dict(way=way, seed=seed, scores=quick_scores(encoder, test_segments(data), 5, seed), date=str(date.today()), machine=about_machine(),
                    command=args.command, settings={k: vars(args)[k] for k in settings})
     path.write_text(json.dumps(record, indent=1)+'\n')
     if args.record: (args.record/'anchors'/path.name).write_text(path.read_text())

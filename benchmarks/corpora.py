@@ -1,10 +1,13 @@
-"""The recordings that the benchmarks pretrain on and test on, and training for an equal time. Used by anchors.py.
+"""The recordings that the benchmarks pretrain on and test on, and training for an equal time. Used by anchors.py, levers.py and methods.py.
 
 A folder holds the sets as npz files in the layout of `from_npz`. Nobody is on both sides: the sets pretrained on and those tested on have no person in common.
 """
 import time
-from dataclasses import replace
 import numpy as np
+from sklearn.metrics import f1_score
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+from fastai.learner import Learner
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.schedule import combined_cos
 from tsai_relcon.all import *
@@ -25,6 +28,46 @@ def pretraining_segments(data):
 def test_segments(data):
     "{set: Segments with labels} of people whom no pretraining has met"
     return dict(motionsense=motionsense(rate, length), hapt=from_npz(data/'hapt.npz', rate, length, labels=hapt_labels))
+
+# ---- choosing, without a look at those who are tested --------------------------------------------------------------------------------------------
+
+choosing = dict(chest_casale=None, wharf=None, sisfall=[f'D{i:02d}' for i in range(1, 20)])     # sets pretrained on that have labels: of sisfall the activities, not the falls
+
+def choosing_splits(subject, share=.5):
+    "Rows that train, and rows of people held out of pretraining to choose by: a share of each set's with labels, the same whatever the seed"
+    of_set, people = np.array([w.split(' ')[0] for w in subject]), []
+    for name in choosing:
+        names = np.unique(subject[of_set==name])
+        people.extend(np.random.default_rng(0).permutation(names)[:max(2, round(share*len(names)))])
+    held = np.isin(subject, people)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+def choosing_segments(data, people, n=2000):
+    "{set: Segments with labels} of people held out, at most n of each, of classes that two of them have"
+    def some(name, labels):
+        s = from_npz(data/f'{name}.npz', rate, length, **({} if labels is None else dict(labels=labels)))
+        s = s[np.isin([f'{name} {w}' for w in s.subject], people)]
+        s = s[np.sort(np.random.default_rng(0).permutation(len(s))[:n])]
+        shared = [l for l in np.unique(s.labels) if len(np.unique(s.subject[s.labels==l]))>1]
+        return s[np.isin(s.labels, shared)]
+    return {name: some(name, labels) for name,labels in choosing.items()}
+
+def nearest_f1(Z, segs, folds, seed=0):
+    "Macro F1 of the nearest neighbour among the people of the other folds, mean over folds"
+    def score(train, test): return f1_score(segs.labels[test], KNeighborsClassifier(1, metric='cosine').fit(Z[train], segs.labels[train]).predict(Z[test]), average='macro')
+    return float(np.mean([score(*fold) for fold in subject_folds(segs.subject, folds, seed)]))
+
+def quick_scores(encoder, tests, folds=5, seed=0):
+    "{set: macro F1 by person of a frozen encoder: nearest neighbour, linear probe and its sd over folds}"
+    out = {}
+    for name,segs in tests.items():
+        Z = get_embeddings(encoder, segs) if isinstance(encoder, (nn.Module, Learner)) else encoder(segs.X)
+        k = min(folds, len(np.unique(segs.subject)))
+        linear = evaluate(Z, segs, folds=k, seed=seed).loc['segment']
+        out[name] = dict(nearest=nearest_f1(Z, segs, k, seed), linear=float(linear.loc['mean'].macro_f1), linear_sd_folds=float(linear.loc['sd'].macro_f1))
+    return out
+
+# ---- an equal time ------------------------------------------------------------------------------------------------------------------------------
 
 class TimedOneCycle(Callback):
     "fit_one_cycle whose length is seconds of the process instead of batches; ends the fit when they are over"

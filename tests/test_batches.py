@@ -200,3 +200,17 @@ def test_missing_names_are_refused(few):
     subject = groups.astype(float); subject[groups==3] = np.nan
     with pytest.raises(ValueError, match='`subject` lacks'): relcon_dls(few.X, groups, subject=subject, n_groups=4, n_within=2)
     with pytest.raises(ValueError, match='`groups` lacks'): relcon_dls(few.X, subject, n_groups=4, n_within=2)
+
+@pytest.mark.parametrize('rate', [25, 'x', -1])
+def test_segments_know_their_own_rate(few, rate):
+    with pytest.raises(ValueError, match='`rate`'): relcon_dls(few[::3], n_groups=4, n_within=3, rate=rate)
+
+def test_plain_batches_by_motion_follow_from_the_seed_and_favour_motion(few):
+    dls = relcon_dls(few, n_groups=8, n_within=3, seed=3)
+    a, b, c = (segment_dls(dls, 32, by_motion=m).train for m in (True, True, False))
+    rows = [np.concatenate(dl.plan(0)) for dl in (a, b, c)]
+    assert np.array_equal(rows[0], rows[1]) and len(rows[0])==len(a.dataset) and len(np.unique(rows[0]))<len(rows[0])==len(np.unique(rows[2]))
+    moving = motion(a.dataset.X.numpy())
+    drawn = np.mean([moving[np.concatenate(a.plan(e))].mean() for e in range(20)])
+    assert drawn==pytest.approx((moving**2).sum()/moving.sum(), rel=.05)             # the mean of motion when drawn by motion
+    assert not segment_dls(dls, 32, by_motion=True).valid.by_motion

@@ -189,7 +189,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(own_view=True), '`own_view`'), (dict(nearest=0), '`nearest`')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -219,6 +219,16 @@ def test_views_are_for_the_encoder_and_the_ranking_sees_the_segments(dls):
         def before_batch(self): clean.append((self.training, self.learn.xb[0].clone()))
     silently(make(dls, Look(), distance=watching, n_augment=2), 1)
     assert len(seen)==len(clean) and all(torch.equal(x, shown)!=training for x,(training,shown) in zip(seen, clean))
+
+def test_the_own_view_is_nearest_of_all(dls):
+    learn = make(dls, spy := Spy(), n_augment=2, own_view=True, loss='relative', nearest=4)
+    silently(learn, 1)
+    (z, (d, a, c), loss), plain = spy.seen[0], dls.train.index
+    n = len(z)//2
+    assert torch.equal(a, plain[0]) and torch.equal(c[:,0], a+n) and torch.equal(c[:,1:], plain[1]+n) and (d[:,:1]<d[:,1:]).all()
+    assert loss==pytest.approx(RelConLoss(nearest=4)(z, d, a, c).item(), rel=1e-5)
+    z, (d, a, c), _ = spy.seen[-1]
+    assert torch.equal(c, plain[1]) and len(z)==n                      # validation sees each segment once, as it is
 
 @pytest.mark.parametrize('name', ['euclidean','spectrum','random'])
 def test_a_distance_by_name(dls, name):

@@ -193,3 +193,23 @@ def test_pretraining_on_a_store(store, tmp_path, capsys):
 @pytest.mark.parametrize('wrong, says', [(dict(rate=100), 'the store .* holds 50 Hz'), (dict(unit='g'), '`unit` is given'), (dict(length=10**6), '`length`')])
 def test_a_store_has_its_own_rate_and_unit(store, tmp_path, wrong, says):
     with pytest.raises(ValueError, match=says): relcon_pretrain(str(store), str(tmp_path/'out'), **(dict(rate=50, length=128, groups=2, within=3)|wrong))
+
+def test_one_run_at_a_time_in_a_folder(csvs, tmp_path):
+    fcntl = pytest.importorskip('fcntl')
+    (tmp_path/'out').mkdir()
+    fd = os.open(tmp_path/'out', os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(ValueError, match='a run is under way'): pretrain(csvs, tmp_path/'out', resume=True)
+    finally: os.close(fd)
+    with pytest.raises(ValueError, match='`rate`'): pretrain(csvs, tmp_path/'out', resume=True, rate=-1)         # the folder is free again
+    with pytest.raises(ValueError, match='`rate`'): pretrain(csvs, tmp_path/'out', resume=True, rate=-1)         # and stays free when a run fails
+
+@pytest.mark.parametrize('inside', ['', 'weights', 'a/b'])
+def test_nothing_is_written_among_the_data(csvs, inside):
+    before = sorted(csvs.rglob('*'))
+    with pytest.raises(ValueError, match="`out`: .* lies in the data's folder"): pretrain(csvs, csvs/inside, overwrite=True)
+    assert sorted(csvs.rglob('*'))==before
+
+def test_only_pretraining_takes_a_store(store, weights, tmp_path):
+    with pytest.raises(ValueError, match='is a store'): relcon_embed(str(weights), str(store), str(tmp_path/'e.npz'))

@@ -125,3 +125,14 @@ def test_softmax_of_scores_that_exp_cannot_take(size):
     torch.testing.assert_close(_softmax_read(scores, value), (value.double()@scores.double().softmax(-1).mT).float(), rtol=1e-5, atol=1e-5)
     scores[1,2,3] = torch.nan
     assert _softmax_read(scores, value)[1,:,2].isnan().all()
+
+@pytest.mark.parametrize('attention', ['sparsemax','softmax'])
+def test_without_revin_the_fast_way_is_the_forward_pass_too(segs, attention):
+    torch.manual_seed(0)
+    net, x = MotifDistance(revin=False, attention=attention).eval(), torch.from_numpy(segs.X[:8])
+    anchors, candidates = torch.tensor([0,3]), torch.tensor([[1,2,4],[5,6,7]])
+    slow = torch.stack([(net(x[a].expand(3,-1,-1), x[c])-x[a]).square().sum((1,2)) for a,c in zip(anchors, candidates)])
+    torch.testing.assert_close(motif_distances(net, x, anchors, candidates), slow.detach(), rtol=1e-4, atol=1e-4)
+    assert not any('revin' in name for name in net.state_dict())
+    moved = x.clone(); moved[1] += 1.                                                   # nothing takes out where the candidate lies
+    assert (motif_distances(net, moved, anchors, candidates)[0,0]-slow[0,0]).abs()>1e-2

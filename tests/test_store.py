@@ -12,6 +12,7 @@ import tsai_relcon.store as store_room
 from tsai_relcon.core import DataWarning, is_flat
 from tsai_relcon.recordings import from_csv, from_npz
 from tsai_relcon.convert import convert, csv_stretches, npz_stretches
+from tsai_relcon.batches import relcon_dls
 from tsai_relcon.store import StoreWriter, _load_index, _save_index, create_store, open_store
 
 def walk(n, seed=0): return np.random.default_rng(seed).normal([0,0,1], .3, (n,3))
@@ -457,7 +458,7 @@ def _sparse_store(path, n_subjects, hours_each, rate, chunk_seconds=3600.):
     create_store(path, rate, chunk_seconds).close()
     chunk, n = round(chunk_seconds*rate), round(hours_each*3600*rate)
     offset = np.arange(n_subjects, dtype=np.int64)*(-(-n//chunk)*chunk)
-    zarr.open_array(store=str(Path(path)/'acc'), mode='r+').resize((3, int(offset[-1])+n))
+    zarr.create_array(store=str(Path(path)/'acc'), shape=(3, int(offset[-1])+n), chunks=(3, chunk), dtype='float16', fill_value=0, overwrite=True)
     who = np.arange(n_subjects)
     _save_index(Path(path), _load_index(path) | dict(offset=offset, length=np.full(n_subjects, n), start=who*.25, subject=who, source=who, subjects=[f'p{i:06d}' for i in who], sources=[f'{i}.csv' for i in who]))
     return path
@@ -487,3 +488,14 @@ def test_a_file_named_another_way_is_not_converted_twice(tmp_path, monkeypatch):
     reports = [convert([f], read, 'store', 50, progress=False) for f in ('f.csv', tmp_path/'f.csv', './f.csv')]
     assert [len(r['written']) for r in reports]==[1,0,0] and len(open_store('store', 100))==4
     with pytest.raises(ValueError, match='twice'): convert(['f.csv', './f.csv'], read, 'store', 50)
+
+@pytest.mark.parametrize('harm, says', [(lambda f: f.unlink(), 'chunk 1 of .* is missing'), (lambda f: f.write_bytes(f.read_bytes()[:50]), 'chunk 1 of .* is damaged')])
+def test_a_chunk_that_is_gone_or_cut_short_is_told_by_every_reader(tmp_path, harm, says):
+    rng = np.random.default_rng(0)
+    with create_store(tmp_path/'s', 50., chunk_seconds=20.) as writer:
+        for who in 'abcd': writer.append(rng.normal([0,0,1], .1, (1000,3)), who)
+    harm(tmp_path/'s'/'acc'/'c'/'0'/'1')
+    store = open_store(tmp_path/'s', 50)
+    assert len(store[:10]) and store.groups(20.).read(0).shape==(20,3,50)
+    for read in (lambda: store[20:30], lambda: store.groups(20.).read(1), lambda: list(relcon_dls(store, n_groups=2, n_within=3, neighbourhood=20., splits=([0,1,2],[3]), seed=0).train)):
+        with pytest.raises(ValueError, match=says): read()

@@ -312,10 +312,10 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
                neighbourhood:float=3600.,   # Seconds that a group spans, if `groups` is None
                small_groups:str='error',    # 'error', or 'drop' groups of fewer than 1+n_within segments
                by_motion:bool=False,        # Draw training segments in proportion to their motion (of a store: among those of a pool), where most of the time is still
-               train_batches:int=None,      # Batches of a training epoch; None: all there are
-               valid_batches:int=None,      # Batches of a validation; None: all there are
+               train_batches:int=None,      # Batches of a training epoch, at most; None: all there are
+               valid_batches:int=None,      # Batches of a validation, at most; None: all there are
                seed:int=None,               # Of the batches; None: from Python's generator, which fastai's `set_seed` fixes
-               rate:float=100.,             # Hz, if `segs` is an array
+               rate:float=None,             # Hz, if `segs` is an array; None: 100
                subject:np.ndarray=None,     # (N,) who wore the sensor, if `segs` is an array; None: each group counts as a person of its own
                batch_tfms=None,             # fastai or tsai batch transforms
                pool_mb:float=128,           # Megabytes of a store that are held in memory at once
@@ -325,11 +325,12 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
     "Grouped batches for RelCon. Raises ValueError for malformed input, subjects on both sides, and groups smaller than asked"
     for name,n in dict(train_batches=train_batches, valid_batches=valid_batches).items(): n is None or check_count(name, n)
     if seed is not None: check_count('seed', seed, 0)
-    _check_grouped(n_groups, n_within, anchors)
+    _check_grouped(n_groups, n_within, anchors)               # `n_within` is used before a loader checks it
     if not isinstance(by_motion, bool): raise ValueError(f"`by_motion` is {by_motion!r}; wanted True or False")
     if isinstance(neighbourhood, (str,bool)) or neighbourhood is None: raise ValueError(f"`neighbourhood` is {neighbourhood!r}; wanted seconds: a number above 0")
     if isinstance(pool_mb, (str,bool)) or pool_mb is None or not pool_mb>0: raise ValueError(f"`pool_mb` is {pool_mb!r}; wanted megabytes: a number above 0")
     if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
+    if rate is not None and hasattr(segs, 'rate') and check_rate(rate)!=segs.rate: raise ValueError(f"`rate` is {rate:g}; `segs` know their own, {segs.rate:g} Hz")
     device, least = default_device() if device is None else device, 1+n_within
     if isinstance(segs, StoredSegments):
         if groups is not None or subject is not None: raise ValueError(f"`{'subject' if groups is None else 'groups'}` is given, but a store knows its own")
@@ -349,7 +350,7 @@ def _sides(segs, groups, subject, splits, neighbourhood, least, small_groups, ra
     if isinstance(segs, Segments):
         if subject is not None: raise ValueError("`subject` is given, but `Segments` know their own")
         X, subject, rate = segs.X, segs.subject, segs.rate
-    else: X, segs, rate = check_windows(segs, 'segs'), None, check_rate(rate)
+    else: X, segs, rate = check_windows(segs, 'segs'), None, check_rate(100. if rate is None else rate)
     groups = _group_numbers(X, segs, groups, neighbourhood)
     subject = groups if subject is None else as_column(subject, len(X), 'subject')
     def side(i, rows):

@@ -98,16 +98,21 @@ class RelCon(PretextCallback):
                  motion_only:bool=False, # Rank with each segment's mean over time, its gravity, taken out
                  candidates:str='all',# 'all', or those 'within' the anchor's group alone, or 'between' groups
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
-                 n_augment:int=0      # Augmentations of what the encoder sees in training; the distance sees the segments as they are
+                 nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
+                 n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are
+                 own_view:bool=False  # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
                 ):
         if isinstance(distance, Learner): distance = distance.model
         if isinstance(distance, str) and distance in plain_distances: distance = plain_distances[distance]
         if isinstance(distance, type) or not callable(distance) or isinstance(distance, nn.Module) and not isinstance(distance, MotifDistance):
             raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
+        for name,value in dict(motion_only=motion_only, own_view=own_view).items():
+            if not isinstance(value, bool): raise ValueError(f"`{name}` is {value!r}; wanted True or False")
         if attention is not None: check_attention(attention)
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
-        self.attention, self.motion_only, self.loss_func, self.known = attention, motion_only, RelConLoss(tau, loss), {}
-        self.candidates, self.n_augment = candidates, check_count('n_augment', n_augment, 0)
+        self.attention, self.motion_only, self.loss_func, self.known = attention, motion_only, RelConLoss(tau, loss, nearest), {}
+        self.candidates, self.n_augment, self.own_view = candidates, check_count('n_augment', n_augment, 0), own_view
+        if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
     def __deepcopy__(self, memo):                  # a copy keeps the distance, an export does not
         memo[id(self)] = new = copy(self)
@@ -137,8 +142,16 @@ class RelCon(PretextCallback):
 
     def pretext(self, x):
         index = [i.to(x.device) for i in self._index(len(x))]
-        self.learn.yb = (self._remembered(x, index), *index)
-        if self.training and self.n_augment: self.learn.xb = (random_augment(x, self.n_augment),)
+        d = self._remembered(x, index)
+        self.learn.yb = (d, *index)
+        if self.training and self.n_augment: self._show_views(x, d, *index)
+
+    def _show_views(self, x, d, anchors, candidates):
+        "What the encoder sees in place of the segments"
+        if not self.own_view: self.learn.xb = (random_augment(x, self.n_augment),); return
+        self.learn.xb = (torch.cat([random_augment(x, self.n_augment) for _ in range(2)]),)
+        nearest_of_all = d.amin(1, keepdim=True).sub(1).clamp(max=0)
+        self.learn.yb = (torch.cat([nearest_of_all, d], 1), anchors, len(x)+torch.cat([anchors[:,None], candidates], 1))
 
     def _index(self, n):
         "Anchors and their candidates in a batch of n"

@@ -215,6 +215,7 @@ class Checkpoint(Callback):
         if not isinstance(path, (str,Path)) or not Path(path).name: raise ValueError(f"`path` is {path!r}; wanted a folder and the beginning of a name: 'run/encoder'")
         if isinstance(seconds, bool) or not isinstance(seconds, (int,float)) or not seconds>=0: raise ValueError(f"`seconds` is {seconds!r}; wanted a number, 0 or more")
         if isinstance(keep, bool) or not isinstance(keep, int) or keep<1: raise ValueError(f"`keep` is {keep!r}; wanted a whole number, 1 or more")
+        if not isinstance(resume, bool): raise ValueError(f"`resume` is {resume!r}; wanted True or False")
         self.path, self.seconds, self.keep, self.resume = Path(path), seconds, keep, resume
 
     # ---- files

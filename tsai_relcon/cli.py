@@ -78,6 +78,7 @@ def _read(data, rate, length,
     if data=='motionsense': return d.motionsense(**window), None
     if data=='mobgap': return d.mobgap(**window) if labelled else (_unlabelled_mobgap(window), None)
     if not Path(data).exists(): raise ValueError(f"`data`: there is no file and no folder {data}")
+    if (Path(data)/'recordings.npz').is_file(): raise ValueError(f"`data`: {data} is a store; of the commands relcon-pretrain takes one, in Python open_store(...)[rows] gives segments")
     if Path(data).suffix=='.npz':
         strides = labelled and 'target_rec' in r._layout(data)[0]
         if strides and place: raise ValueError(f"`place` is {place!r}; a file with strides is read whole")
@@ -273,7 +274,9 @@ def relcon_pretrain(
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
     motif = load_distance(distance, rate) if distance else None
+    if Path(data).is_dir() and Path(data).resolve() in (o := Path(out).resolve(), *o.parents): raise ValueError(f"`out`: {out} lies in the data's folder, whose files are read; wanted another")
     folder, run = _run_folder(out, settings, overwrite, resume)
+    alone = _Alone(folder)                                  # until the command ends
     if run.get('finished'):
         _end_run(folder, settings)                          # it may have been killed before its last line
         return print(f'The run in {folder}/ is finished')
@@ -310,6 +313,18 @@ def _run_folder(out, settings, overwrite, resume):
     differ = [f"`{k}` is {settings.get(k)!r}, there {then.get(k)!r}" for k in {**settings, **then} if settings.get(k)!=then.get(k)]
     if differ: raise ValueError(f"`resume`: the run in {folder} has other settings: {'; '.join(differ)}. Give the same, or another folder")
     return folder, run
+
+class _Alone:
+    "Keeps a second run out of a folder as long as this lives, where the system has locks. Raises ValueError if there is one"
+    def __init__(self, folder):
+        self.fd = None
+        try: import fcntl
+        except ImportError: return
+        self.fd = os.open(folder, os.O_RDONLY)
+        try: fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError: raise ValueError(f"`out`: a run is under way in {folder}; wait for its end, or give another folder") from None
+        except OSError: pass                                # a file system without locks
+    def __del__(self): self.fd is None or os.close(self.fd)
 
 def _note_run(folder, settings, finished):
     from tsai_relcon.checkpoint import write_whole

@@ -45,7 +45,7 @@ def convert(files:list,               # What `read` takes: paths, as a rule; tho
             files_a_job:int=2,        # So many files a job are held in memory
             progress:bool=True        # Show a bar?
            )->dict:                   # Names of the files `written` and `skipped` (done before), and {name: reason} of those that `failed`
-    "A store of many files; goes on where an earlier call was cut off. Raises ValueError for malformed arguments, and for a store of another rate, chunk or dtype"
+    "A store of many files; goes on where an earlier call was cut off. A file is known by its name: one that is in the store is skipped, whatever became of it or of `read` since. Raises ValueError for malformed arguments, and for a store of another rate, chunk or dtype"
     named = _named(files)
     if not callable(read): raise ValueError(f"`read` is {read!r}; wanted a function of a file, such as partial(csv_stretches, unit='g')")
     for name,v,known in [('flat',flat,('cut','error')),('errors',errors,('tell','raise'))]:

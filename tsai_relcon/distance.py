@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from sklearn.metrics import f1_score, roc_auc_score
 from .machine import in_threads
-from .layers import RevIN, DilatedConvNet, sparsemax, sparsemax_read
+from .layers import NoRevIN, RevIN, DilatedConvNet, sparsemax, sparsemax_read
 
 # %% ../nbs/08_distance.ipynb #b268c6e1
 attentions = dict(sparsemax=sparsemax, softmax=torch.softmax)
@@ -35,12 +35,13 @@ class MotifDistance(nn.Module):
                  ks:int=15,                  # Taps of each convolution
                  dilations:tuple=(1,2),      # One residual block each
                  attention:str='sparsemax',  # 'sparsemax' or 'softmax'
-                 dropout:float=.1            # On the attention weights, in training
+                 dropout:float=.1,           # On the attention weights, in training
+                 revin:bool=True             # Normalise by the candidate's statistics; False: the paper's ablation
                 ):
         super().__init__()
-        self.config = dict(c_in=c_in, nf=nf, ks=ks, dilations=list(dilations), attention=check_attention(attention), dropout=dropout)
+        self.config = dict(c_in=c_in, nf=nf, ks=ks, dilations=list(dilations), attention=check_attention(attention), dropout=dropout, revin=revin)
         self.attention, self.dropout = attention, dropout
-        self.revin = RevIN(c_in)
+        self.revin = RevIN(c_in) if revin else NoRevIN(c_in)
         self.f_q, self.f_k, self.f_v = [DilatedConvNet(c_in, nf, ks, dilations) for _ in range(3)]
         self.out = nn.Linear(nf, c_in)
 

@@ -16,7 +16,8 @@ from torch import Tensor
 # %% ../nbs/07_losses.ipynb #88d1ee43
 def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anchor
                   d:Tensor,    # (A, K) distance of each candidate from its anchor
-                  tau:float=.1 # Temperature
+                  tau:float=.1,# Temperature
+                  nearest:int=None # Only so many of the nearest candidates are positives; None: all, as in the paper
                  )->Tensor:
     "Each candidate is the positive once, against the candidates farther from the anchor than it (Xu et al., ICLR 2025, eq. 3)"
     d, order = d.sort(dim=1, descending=True)                      # farthest first
@@ -25,7 +26,7 @@ def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anch
     place = torch.arange(s.shape[1], device=s.device).expand_as(s)
     new = F.pad(d[:,1:]!=d[:,:-1], (1,0), value=True)
     negatives = sums.gather(1, place.where(new, 0).cummax(1)[0])   # all before the block of equals that p stands in
-    return (torch.logaddexp(s, negatives) - s).sum(1).mean()
+    return (torch.logaddexp(s, negatives) - s)[:,-(nearest or 0):].sum(1).mean()
 
 # %% ../nbs/07_losses.ipynb #6bd59451
 def binary_loss(s:Tensor,    # (A, K) similarity of each candidate to its anchor
@@ -61,13 +62,17 @@ def cosine_similarities(z:Tensor,           # (B, E) embeddings of the batch
 class RelConLoss:
     "The relative contrastive loss of a batch's embeddings, or one that takes its place: `loss(z, d, anchors, candidates)`"
     def __init__(self, tau:float=.1,      # Temperature; 'log_ratio' has none
-                 kind:str='relative'):    # 'relative', or of the paper's ablations 'binary' (harder) and 'log_ratio' (softer)
+                 kind:str='relative',     # 'relative', or of the paper's ablations 'binary' (harder) and 'log_ratio' (softer)
+                 nearest:int=None):       # Of 'relative': only so many of the nearest candidates are positives; None: all, as in the paper
         if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
         if kind not in ranking_losses: raise ValueError(f"`kind` is {kind!r}; known are {', '.join(map(repr, ranking_losses))}")
-        self.tau, self.kind = tau, kind
-    def __repr__(self): return f"RelConLoss(tau={self.tau}{'' if self.kind=='relative' else f', kind={self.kind!r}'})"
+        if nearest is not None and (kind!='relative' or isinstance(nearest, bool) or not isinstance(nearest, int) or nearest<1):
+            raise ValueError(f"`nearest` is {nearest!r} for kind {kind!r}; wanted None or, for 'relative' alone, a whole number above 0")
+        self.tau, self.kind, self.nearest = tau, kind, nearest
+    def __repr__(self): return f"RelConLoss(tau={self.tau}{'' if self.kind=='relative' else f', kind={self.kind!r}'}{'' if self.nearest is None else f', nearest={self.nearest}'})"
     def __call__(self, z:Tensor, d:Tensor, anchors:Tensor, candidates:Tensor)->Tensor:
-        with torch.autocast(z.device.type, enabled=False): return ranking_losses[self.kind](cosine_similarities(z, anchors, candidates), d, self.tau)
+        more = {} if self.nearest is None else dict(nearest=self.nearest)
+        with torch.autocast(z.device.type, enabled=False): return ranking_losses[self.kind](cosine_similarities(z, anchors, candidates), d, self.tau, **more)
 
 # %% ../nbs/07_losses.ipynb #24482fd7
 def nt_xent(z:Tensor,    # (2B, E): row i and row i+B are views of one segment

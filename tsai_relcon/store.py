@@ -212,7 +212,7 @@ def create_store(path,                     # A folder that is not there yet, or 
     if isinstance(chunk_seconds, (str,bool)) or not 2<=chunk_seconds*rate<2**30: raise ValueError(f"`chunk_seconds` is {chunk_seconds!r}; wanted seconds that hold 2 samples or more, and fewer than {2**30/rate:.3g} s")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())): raise FileExistsError(f"`path`: there is something at {path}; open a store with `open_store`, append to it with `StoreWriter`, or name another folder")
     new, chunk = path.with_name(f'{path.name}.{os.getpid()}.partial'), round(chunk_seconds*rate)
-    zarr.create_array(store=str(new/'acc'), shape=(3, 0), chunks=(3, chunk), dtype=dtype, fill_value=0, compressors=BloscCodec(cname='lz4', shuffle='shuffle'), overwrite=True)
+    zarr.create_array(store=str(new/'acc'), shape=(3, 0), chunks=(3, chunk), dtype=dtype, fill_value=np.nan, compressors=BloscCodec(cname='lz4', shuffle='shuffle'), overwrite=True)
     _save_index(new, dict(format=_format, rate=rate, chunk=chunk, dtype=dtype, **{k: [] for k in _numbers}, **{k: {} if k=='failed' else [] for k in _texts}))
     if path.exists(): path.rmdir()
     os.rename(new, path)                                                      # whole from its first moment
@@ -266,6 +266,13 @@ class StoredSegments:
         if self._pid!=os.getpid(): self._array, self._pid = zarr.open_array(store=str(self.path/'acc'), mode='r'), os.getpid()
         return self._array
 
+    def samples(self, lo:int, hi:int)->np.ndarray: # (3, hi-lo)
+        "Samples of one chunk. Raises ValueError if its file is gone or damaged"
+        try: block = self.array[:,lo:hi]
+        except RuntimeError as e: raise ValueError(f"`path`: chunk {lo//self.chunk} of {self.path}/acc is damaged ({e})") from None
+        if np.isnan(block[:,0]).any(): raise ValueError(f"`path`: chunk {lo//self.chunk} of {self.path}/acc is missing")     # zarr gives the fill value for what is not there
+        return block
+
     def _find(self, rows):
         "Row numbers, the piece of each, and its place in the piece"
         if isinstance(rows, slice): rows = np.arange(*rows.indices(len(self)))
@@ -294,7 +301,7 @@ class StoredSegments:
         order = np.argsort(chunk, kind='stable')
         for here in np.split(order, np.flatnonzero(np.diff(chunk[order]))+1):
             origin = first[here].min()
-            block = self.array[:,origin:first[here].max()+self.length]
+            block = self.samples(origin, first[here].max()+self.length)
             X[here] = block[:,(first[here]-origin)[:,None]+np.arange(self.length)].transpose(1,0,2)
         return Segments(X, self.subject_of(rows), self.time_of(rows), self.rate, recording=self.recording[piece])
 
@@ -354,7 +361,7 @@ class StoreGroups:
     def read(self, g:int, dtype=np.float32)->np.ndarray: # (n, 3, L)
         "All segments of a group, recording by recording in order of time"
         lo, n, L = self.lo[self._runs(g)], self.n[self._runs(g)], self.store.length
-        block = self.store.array[:,lo.min():(lo+n*L).max()]
+        block = self.store.samples(lo.min(), (lo+n*L).max())
         parts = [block[:,i:i+m*L].reshape(3, m, L) for i,m in zip(lo-lo.min(), n)]
         return (parts[0] if len(parts)==1 else np.concatenate(parts, 1)).transpose(1,0,2).astype(dtype, order='C')
 

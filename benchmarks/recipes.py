@@ -1,0 +1,62 @@
+"""What methods.py and levers.py compare: for each name how batches are drawn, which distance ranks, and which learner trains.
+
+Everything else is the same for all: the people, the encoder, the time.
+"""
+from dataclasses import dataclass, field
+from typing import Callable
+from tsai_relcon.all import *
+
+grouped = dict(n_groups=16, n_within=15, anchors='all')                     # 16 stretches of 16 segments, each an anchor
+
+@dataclass(frozen=True)
+class Recipe:
+    says:str                                                               # for the table
+    distance:str = None                                                    # a name in `distances`, in `plain_distances`, or none
+    options:dict = field(default_factory=dict)                             # of the learner
+    learner:Callable = relcon_learner                                      # f(dls, [distance,] arch=, **options)
+    way:dict     = field(default_factory=lambda: grouped)                  # how batches are drawn: of `relcon_dls`
+    def learn(self, dls, distance, encoder):
+        return self.learner(dls, *([] if self.distance is None else [distance]), arch=encoder, metrics=[], **self.options)
+
+# the distances that are fitted: options of the learner, and of the network
+distances = dict(motif=({}, {}), motif_clean=(dict(n_augment=0), {}), motif_no_revin=({}, dict(revin=False)), motif_softmax=({}, dict(attention='softmax')), masked=({}, {}))
+
+def distance_learner(name, dls):
+    options, net = distances[name]
+    if name=='masked': return masked_learner(dls, metrics=[])
+    return motif_learner(dls, MotifDistance(dls.vars, **net), metrics=[], **options)
+
+views = dict(n_augment=2, projection=(256,128,50))
+
+methods = dict(
+    simclr =Recipe('SimCLR', learner=simclr_learner),
+    augpred=Recipe('AugPred', learner=augpred_learner),
+    rebar  =Recipe('REBAR', 'masked', learner=rebar_learner),
+    mvp    =Recipe("masked values (tsai's MVP)", learner=mvp_learner),
+    relcon =Recipe("RelCon, the paper's recipe", 'motif'))
+
+ablations = dict(                                                          # of the paper's recipe, a thing at a time
+    no_augment =Recipe('distance without augmentations', 'motif_clean'),
+    no_revin   =Recipe('distance without RevIN', 'motif_no_revin'),
+    no_sparsemax=Recipe('distance without sparsemax', 'motif_softmax'),
+    no_within  =Recipe('no candidates of the same person', 'motif', dict(candidates='between')),
+    log_ratio  =Recipe('log-ratio loss (softer)', 'motif', dict(loss='log_ratio')),
+    binary     =Recipe('nearest the one positive (harder)', 'motif', dict(loss='binary')),
+    within_only=Recipe('candidates of the same person alone', 'motif', dict(candidates='within')),
+    euclidean  =Recipe('Euclidean distance', 'euclidean'),
+    dtw        =Recipe('dynamic time warping', 'dtw'),
+    random     =Recipe('random ranking (the control)', 'random'))
+
+departures = dict(                                                         # from the paper's recipe, tried by levers.py
+    motion_only=Recipe('ranked without gravity', 'motif', dict(motion_only=True)),
+    by_motion  =Recipe('segments drawn by motion', 'motif', way=grouped|dict(by_motion=True)),
+    head       =Recipe('a projection head', 'motif', dict(projection=(256,128,50))),
+    views      =Recipe('head, and augmented views', 'motif', views),
+    own_view   =Recipe('head, two views, the own one nearest', 'motif', views|dict(own_view=True)),
+    first_five =Recipe('the same, five nearest positives', 'motif', views|dict(own_view=True, nearest=5)),
+    spectrum   =Recipe('ranked by spectra', 'spectrum'),
+    spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),
+    spectrum_own  =Recipe('ranked by spectra, head, two views, the own one nearest', 'spectrum', views|dict(own_view=True)),
+    spectrum_five =Recipe('the same, five nearest positives', 'spectrum', views|dict(own_view=True, nearest=5)))
+
+recipes = methods | ablations | departures
