@@ -14,6 +14,7 @@ from tsai_relcon.batches import relcon_dls
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, load_distance, load_encoder, motif_learner,
                                  relcon_learner, save_weights, weights_info)
+from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
 from conftest import load_golden
 
@@ -65,6 +66,27 @@ def test_ablation_without_augmentation_is_one_argument(dls):
     assert motif_learner(dls, n_augment=0).motif_reconstruction.n_augment==0
 
 # ---- embeddings
+
+@pytest.mark.parametrize('options, says', [(dict(projection=(0,)), '`projection`'), (dict(projection=8), '`projection`'), (dict(projection=()), '`projection`'), (dict(loss='hard'), '`kind`'), (dict(candidates='far'), '`candidates`'),
+                                           (dict(own_view=True), '`own_view`'), (dict(nearest=0), '`nearest`')])
+def test_bad_departures(dls, options, says):
+    with pytest.raises(ValueError, match=says): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), **options)
+
+def test_ablations_are_one_argument_each(dls):
+    for options in (dict(candidates='between'), dict(candidates='within'), dict(loss='log_ratio'), dict(loss='binary'), dict(n_augment=2), dict(nearest=3), dict(n_augment=2, own_view=True)):
+        learn = relcon_learner(dls, 'spectrum', arch_config=dict(nf=2), **options)
+        with learn.no_bar(), learn.no_logging(): learn.fit(1)
+        assert np.isfinite(learn.recorder.values[-1]).all(), options
+
+def test_a_projection_learns_and_is_dropped(dls, few, tmp_path):
+    learn = relcon_learner(dls, 'spectrum', arch_config=dict(nf=2), projection=(16,5))
+    before = [p.detach().clone() for p in learn.model.projection.parameters()]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert all(not torch.equal(p, q) for p,q in zip(learn.model.projection.parameters(), before)) and learn.model.eval()(torch.from_numpy(few.X[:3])).shape==(3,5)
+    Z = get_embeddings(learn, few[:9])
+    assert Z.shape==(9,8)
+    np.testing.assert_allclose(get_embeddings(load_encoder(save_weights(learn, tmp_path/'e.safetensors')), few[:9]), Z, rtol=1e-4, atol=1e-5)
+    evaluate(learn, few, protocol='finetune', folds=2, epochs=1)                         # the encoder, with a head of its own
 
 def test_embeddings_do_not_depend_on_batches_and_leave_the_mode(learn, few):
     learn.model.train()

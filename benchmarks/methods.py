@@ -1,0 +1,199 @@
+"""One table, many methods: the same people, encoder and time; who serves strangers best?
+
+    python benchmarks/methods.py DATA --out methods --record results --minutes 40 --jobs 2          # one thread a run; goes on where it stopped, over as many sittings as it takes
+    python benchmarks/methods.py DATA --out methods --record results --stages finetune --names relcon simclr --seeds 0
+    python benchmarks/methods.py --report-only --record results                                    # the report anew from the records
+
+DATA is a folder of npz files (corpora.py names those pretrained on); MotionSense and mobgap are bundled. Nobody who is tested has pretrained anything. A seed chooses who validates, the distance, the encoder's first weights, the batches and the folds.
+Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels), `finetune` (slow: half an hour a set).
+Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records.
+"""
+import argparse, json, sys, time, warnings
+from datetime import date
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+
+warnings.filterwarnings('ignore')
+from fastai.torch_core import no_random, set_seed
+from sktime.transformations.rocket import MiniRocketMultivariate
+from tsai_relcon.all import *
+from tsai_relcon.machine import about_machine
+from corpora import fit_for, length, pretraining_segments, rate, test_segments
+from recipes import ablations, departures, distance_learner, distances, methods, recipes
+
+beside = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')
+gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
+few    = (5, 50)                                                 # labelled segments a class
+settings = ('minutes','distance_minutes','distance_lr','width')
+names  = dict(methods=[*methods], ablations=[*ablations], beside=[*beside])
+
+# ---- a record for each run ------------------------------------------------------------------------------------------------------------------------
+
+def record_path(args, stage, name, seed): return args.out/f'{stage}_{name}_seed{seed}.json'
+
+def done(args, stage, name, seed):
+    "Is there a record? Raises ValueError for one of other settings"
+    path = record_path(args, stage, name, seed)
+    if not path.exists(): return False
+    then, now = json.loads(path.read_text())['settings'], {k: vars(args)[k] for k in settings}
+    if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
+    return True
+
+def write(args, stage, name, seed, **record):
+    record = dict(stage=stage, name=name, seed=seed, date=str(date.today()), machine=about_machine(), command=args.command, settings={k: vars(args)[k] for k in settings}, **record)
+    path = record_path(args, stage, name, seed)
+    path.with_suffix('.partial').write_text(json.dumps(record, indent=1)+'\n'); path.with_suffix('.partial').rename(path)
+    if args.record: (args.record/'methods'/path.name).write_text(path.read_text())
+    print(f"{path.stem}: {record.get('steps', '')}", flush=True)
+
+def alone(seed):
+    "A run of its own: one thread, no warnings, its seed"
+    torch.set_num_threads(1); warnings.filterwarnings('ignore'); set_seed(seed)
+
+# ---- pretraining ----------------------------------------------------------------------------------------------------------------------------------
+
+def loaders(segs, name, seed): return relcon_dls(segs, splits=subject_splits(segs.subject, .1, seed), small_groups='drop', valid_batches=4, seed=seed, **recipes[name].way)
+
+def fit_distance(args, kind, seed):
+    if done(args, 'distance', kind, seed): return
+    alone(seed)
+    learn = distance_learner(kind, loaders(pretraining_segments(args.data), 'relcon', seed))
+    steps = fit_for(learn, 60*args.distance_minutes, args.distance_lr)
+    torch.save(learn.model.state_dict(), args.out/f'{kind}_seed{seed}.pth')
+    with learn.no_bar(): valid = float(learn.validate()[0])
+    write(args, 'distance', kind, seed, steps=steps, valid_loss=valid)
+
+def fitted_distance(args, kind, seed, dls):
+    "The network of a distance that was fitted, or the name of a plain one"
+    if kind not in distances: return kind
+    net = distance_learner(kind, dls).model
+    net.load_state_dict(torch.load(args.out/f'{kind}_seed{seed}.pth', weights_only=True))
+    return net.eval()
+
+def anchors_a_step(name, dls):
+    "Segments that a step compares with others: anchors, or segments of which views or answers are made"
+    return len(dls.train.index[0]) if isinstance(dls.train, GroupDL) else dls.train.bs
+
+def pretrain(args, name, seed):
+    if done(args, 'pretrain', name, seed): return
+    alone(seed)
+    recipe, dls = recipes[name], loaders(pretraining_segments(args.data), name, seed)
+    lr = args.lrs.get(name, args.lrs['relcon'])
+    learn = recipe.learn(dls, fitted_distance(args, recipe.distance, seed, dls), RelConResNet34(nf=args.width))
+    steps = fit_for(learn, 60*args.minutes, lr)
+    with learn.no_bar(): valid = float(learn.validate()[0])
+    save_weights(learn, args.out/f'{name}_seed{seed}.safetensors', overwrite=True)
+    write(args, 'pretrain', name, seed, steps=steps, lr=lr, valid_loss=valid, anchors=steps*anchors_a_step(name, learn.dls), segments=len(learn.dls.train.dataset), subjects=len(dls.train.dataset.subjects))
+
+def encoder_for(args, name, seed):
+    "What is judged: an encoder, a function of segments, or a transformer"
+    if name=='by_hand':    return lambda X: hand_features(X, rate)
+    if name=='minirocket': return MiniRocketMultivariate(num_kernels=2520, random_state=seed)
+    if name in beside:
+        with no_random(seed): return RelConResNet34(nf=args.width).eval()
+    return load_encoder(args.out/f'{name}_seed{seed}.safetensors', rate)
+
+# ---- judging --------------------------------------------------------------------------------------------------------------------------------------
+
+def gait_segments(data):
+    "{set: (Segments, targets)}"
+    return dict(moving_reality=gait_from_npz(data/'moving_reality.npz', rate=rate, length=length), mobgap=mobgap(rate, length))
+
+def summary(table, metric):
+    "{level: mean and sd over folds, and all answers pooled}"
+    return {level: {k: float(table.loc[(level, k), metric]) for k in ('mean','sd','pooled')} for level in table.index.get_level_values(0).unique()}
+
+def frozen(args, name, seed):
+    if name=='supervised' or done(args, 'frozen', name, seed): return
+    alone(seed)
+    encoder, start, scores = encoder_for(args, name, seed), time.process_time(), {}
+    protocol = 'ridge' if name=='minirocket' else 'linear'
+    for task,segs in test_segments(args.data).items():
+        table, answers = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
+        scores[task] = summary(table, 'macro_f1')
+        if seed==0: answers.to_csv(args.out/f'answers_{task}_{name}.csv', index=False)
+        if name not in ablations: scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
+    for task,(segs,targets) in gait_segments(args.data).items():
+        for target in gait[task]:
+            known = np.isfinite(targets[target].to_numpy())
+            table = evaluate(encoder, segs[known], targets[target].to_numpy()[known], 'regression', min(5, len(np.unique(segs.subject[known]))), seed=seed)
+            scores[f'{task} {target}'] = summary(table, 'r')
+    write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
+
+def finetune(args, name, seed):
+    if name in ('by_hand','minirocket','untrained') or done(args, 'finetune', name, seed): return
+    alone(seed)
+    scores, start = {}, time.process_time()
+    for task,segs in test_segments(args.data).items():
+        scores[task] = summary(evaluate(encoder_for(args, name, seed), segs, protocol='finetune', folds=5, seed=seed, epochs=args.finetune_epochs), 'macro_f1')
+    write(args, 'finetune', name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
+
+# ---- the report -----------------------------------------------------------------------------------------------------------------------------------
+
+said = dict(motionsense='MotionSense', hapt='HAPT') | {'moving_reality stride_time_s': 'stride time (r)', 'mobgap speed_mps': 'speed (r)', 'mobgap double_support_s': 'double support (r)'}
+def says(name): return beside.get(name) or recipes[name].says
+def cell(values): return '' if not values else f'{np.mean(values):.3f}' + (f' ({np.std(values, ddof=1):.3f})' if len(values)>1 else '')
+def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
+
+def report(folder):
+    "results/methods.md from the records"
+    runs = [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
+    if not runs: raise SystemExit(f'no records in {folder}/methods yet')
+    if len({json.dumps(r['settings']) for r in runs})>1: raise ValueError(f"{folder/'methods'} holds records of different settings; wanted those of one")
+    of = lambda stage, name: [r for r in runs if r['stage']==stage and r['name']==name]
+    s, order = runs[0]['settings'], [n for n in (*methods, *departures, *beside, *ablations) if any(r['name']==n for r in runs)]
+    commands = ', '.join(dict.fromkeys(f'`{r["command"]}`' for r in runs))
+    lines = ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {commands}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
+             f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person; "
+             "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with folds, is in `results/methods/`.", '', '## Frozen, linear probe: macro F1, gait: Pearson r', '']
+    tasks = list(said)
+    for level in ('segment','workout'):
+        kept = [n for n in order if of('frozen', n)]
+        lines += [f"{'Segments' if level=='segment' else 'Whole recordings'}:", '', *table(['', 'seeds', *[said[t] for t in tasks]], [[says(n), len(of('frozen', n)), *[cell([r['scores'][t][level]['mean'] for r in of('frozen', n) if level in r['scores'].get(t, {})]) for t in tasks]] for n in kept])]
+    lines += ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {n}' for t in ('motionsense','hapt') for n in few]],
+              [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
+    tuned = [n for n in order if of('finetune', n)]
+    if tuned: lines += [f"## Fine-tuned ({of('finetune', tuned[0])[0]['epochs']} epochs): macro F1 of segments", '', *table(['', 'seeds', 'MotionSense', 'HAPT'], [[says(n), len(of('finetune', n)), *[cell([r['scores'][t]['segment']['mean'] for r in of('finetune', n)]) for t in ('motionsense','hapt')]] for n in tuned])]
+    lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
+              [[says(n), f"{r[0]['lr']:g}", round(np.mean([x['steps'] for x in r])), f"{60*s['minutes']/np.mean([x['steps'] for x in r]):.2f}", f"{np.mean([x['anchors'] for x in r])/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else ''] for n in order if (r := of('pretrain', n))])]
+    (folder/'methods.md').write_text('\n'.join(lines).rstrip('\n')+'\n')
+    print('\n'.join(lines))
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('data', type=Path, nargs='?')
+    p.add_argument('--out',     type=Path, default=Path('methods'))
+    p.add_argument('--record',  type=Path)
+    p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*recipes, *beside])
+    p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2])
+    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen'], choices=['pretrain','frozen','finetune'])
+    p.add_argument('--minutes', type=float, default=40.)
+    p.add_argument('--width',   type=int, default=64)
+    p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='of relcon, and of ablations and departures not named: relcon=1e-3')
+    p.add_argument('--distance-minutes', type=float, default=3.)
+    p.add_argument('--distance-lr',      type=float, default=4e-3)
+    p.add_argument('--finetune-epochs',  type=int, default=10)
+    p.add_argument('--jobs',    type=int, default=2)
+    p.add_argument('--report-only', action='store_true')
+    args = p.parse_args()
+    args.command = ' '.join(['python benchmarks/methods.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]])
+    try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=1e-3, rebar=1e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
+    except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
+    if not args.report_only:
+        if args.data is None: p.error('DATA is missing: the folder of npz files')
+        args.out.mkdir(parents=True, exist_ok=True)
+        if args.record: (args.record/'methods').mkdir(parents=True, exist_ok=True)
+        parallel, trained = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls), [n for n in args.names if n in recipes]
+        if 'pretrain' in args.stages:
+            kinds = dict.fromkeys(recipes[n].distance for n in trained)
+            parallel(delayed(fit_distance)(args, kind, s) for s in args.seeds for kind in kinds if kind in distances)
+        def one(name, seed):
+            for stage in args.stages:
+                if stage!='pretrain' or name in recipes: dict(pretrain=pretrain, frozen=frozen, finetune=finetune)[stage](args, name, seed)
+        parallel(delayed(one)(n, s) for s in args.seeds for n in args.names)
+    if args.record: report(args.record)
+
+if __name__=='__main__': main()
