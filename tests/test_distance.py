@@ -136,3 +136,19 @@ def test_without_revin_the_fast_way_is_the_forward_pass_too(segs, attention):
     assert not any('revin' in name for name in net.state_dict())
     moved = x.clone(); moved[1] += 1.                                                   # nothing takes out where the candidate lies
     assert (motif_distances(net, moved, anchors, candidates)[0,0]-slow[0,0]).abs()>1e-2
+
+@pytest.mark.parametrize('attention', ['sparsemax','softmax'])
+def test_own_values_rebuild_from_real_samples(segs, attention):
+    torch.manual_seed(0)
+    net, x = MotifDistance(values='own', attention=attention).eval(), torch.from_numpy(segs.X[:8])
+    a, c = x[[0,0,3]], x[[1,2,5]]
+    a_hat = net(a, c).detach()
+    assert not any(k.startswith(('f_v','out')) for k in net.state_dict())
+    assert (a_hat<=c.amax(-1, keepdim=True)+1e-4).all() and (a_hat>=c.amin(-1, keepdim=True)-1e-4).all()      # mixtures of the candidate's samples
+    weights = net.weights(a, net.memory(c, net.revin.stats(c))[0], net.revin.stats(c)).detach()
+    torch.testing.assert_close(a_hat, c@weights.mT, rtol=1e-4, atol=1e-4)
+    d = motif_distances(net, x, torch.tensor([0,3]), torch.tensor([[1,2],[5,1]]))
+    torch.testing.assert_close(torch.stack([d[0,0], d[0,1], d[1,0]]), (a_hat-a).square().sum((1,2)), rtol=1e-4, atol=1e-4)
+
+def test_unknown_values():
+    with pytest.raises(ValueError, match="`values` is 'raw'"): MotifDistance(values='raw')

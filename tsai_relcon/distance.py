@@ -36,14 +36,18 @@ class MotifDistance(nn.Module):
                  dilations:tuple=(1,2),      # One residual block each
                  attention:str='sparsemax',  # 'sparsemax' or 'softmax'
                  dropout:float=.1,           # On the attention weights, in training
-                 revin:bool=True             # Normalise by the candidate's statistics; False: the paper's ablation
+                 revin:bool=True,            # Normalise by the candidate's statistics; False: the paper's ablation
+                 values:str='learned'        # What attention reads: 'learned' features of the candidate, or its 'own' samples
                 ):
         super().__init__()
-        self.config = dict(c_in=c_in, nf=nf, ks=ks, dilations=list(dilations), attention=check_attention(attention), dropout=dropout, revin=revin)
+        self.config = dict(c_in=c_in, nf=nf, ks=ks, dilations=list(dilations), attention=check_attention(attention), dropout=dropout, revin=revin, values=values)
+        if values not in ('learned','own'): raise ValueError(f"`values` is {values!r}; known are 'learned' and 'own'")
         self.attention, self.dropout = attention, dropout
         self.revin = RevIN(c_in) if revin else NoRevIN(c_in)
-        self.f_q, self.f_k, self.f_v = [DilatedConvNet(c_in, nf, ks, dilations) for _ in range(3)]
-        self.out = nn.Linear(nf, c_in)
+        self.f_q, self.f_k = [DilatedConvNet(c_in, nf, ks, dilations) for _ in range(2)]
+        self.f_v, self.out = (DilatedConvNet(c_in, nf, ks, dilations), nn.Linear(nf, c_in)) if values=='learned' else (None, None)
+    @property
+    def bias(self): return 0. if self.out is None else self.out.bias[:,None]
 
     def memory(self,
                c:Tensor,     # (B, C, L) candidates
@@ -51,7 +55,7 @@ class MotifDistance(nn.Module):
               )->tuple:      # Keys (B, nf, L) and projected values (B, C, L), without bias
         "What attention looks at: everything that does not depend on the anchor"
         c = self.revin.norm(c, stats)
-        return self.f_k(c), self.out.weight @ self.f_v(c)
+        return self.f_k(c), c if self.out is None else self.out.weight @ self.f_v(c)
 
     def weights(self,
                 a:Tensor,            # (B, C, L) anchors
@@ -66,7 +70,7 @@ class MotifDistance(nn.Module):
 
     def read(self, weights, value, stats):
         "Rebuilt anchors (B, C, L) from attention weights and projected values"
-        return self.revin.denorm(value @ weights.transpose(1,2) + self.out.bias[:,None], stats)
+        return self.revin.denorm(value @ weights.transpose(1,2) + self.bias, stats)
 
     def forward(self,
                 a:Tensor,  # (B, C, L) anchors
@@ -112,7 +116,7 @@ def _memory(net, c, pairs):
         here, stats = slice(i, i+pairs), net.revin.stats(c[i:i+pairs])
         k, v = net.memory(c[here], stats)
         torch.div(k, math.sqrt(k.shape[1]), out=key[here])
-        value[here]  = net.revin.denorm(v + net.out.bias[:,None], stats)                # each row of weights sums to one
+        value[here]  = net.revin.denorm(v + net.bias, stats)                # each row of weights sums to one
         affine[here] = _affine(net.revin, stats)
     for_each(piece, range(0, len(c), pairs), c.device)
     return key, value, affine
@@ -143,7 +147,7 @@ def motif_distances(net:MotifDistance,
     attention = net.attention if attention is None else check_attention(attention)
     if not candidates.numel(): return x.new_zeros(candidates.shape)
     with torch.autocast(x.device.type, enabled=False):                                  # in half precision near candidates would change places
-        return _pairwise(net, x.to(net.out.weight.dtype), anchors, candidates, attention, pairs or _pairs_at_once(x.device, x.shape[-1], net.config['nf']))
+        return _pairwise(net, x.to(net.f_q.first.weight.dtype), anchors, candidates, attention, pairs or _pairs_at_once(x.device, x.shape[-1], net.config['nf']))
 
 def _pairwise(net, x, anchors, candidates, attention, pairs):
     rows, candidates = candidates.unique(return_inverse=True)
@@ -194,7 +198,7 @@ def attention_map(net:MotifDistance,
     stats = net.revin.stats(c)
     return net.weights(a, net.memory(c, stats)[0], stats, attention)[0].cpu().numpy()
 
-def _pair(net, *arrays): return [torch.as_tensor(np.asarray(a), dtype=torch.float32, device=net.out.weight.device) for a in arrays]
+def _pair(net, *arrays): return [torch.as_tensor(np.asarray(a), dtype=torch.float32, device=net.f_q.first.weight.device) for a in arrays]
 
 # %% ../nbs/08_distance.ipynb #a1d89f29
 def neighbour_auc(d:np.ndarray,        # (A, K) distance of each candidate from its anchor
