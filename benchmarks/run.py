@@ -106,7 +106,7 @@ def loader(side, data, n):
     if side=='reference':
         torch.manual_seed(0)
         batches = torch.utils.data.DataLoader(r.ReferenceDataset(folder/f'files_{n}', n_within), n_groups, shuffle=True)
-    else: batches = t.relcon_dls(t.open_store(folder/f'store_{n}', length), n_groups=n_groups, n_within=n_within, small_groups='drop', seed=0).train
+    else: batches = t.relcon_dls(t.open_store(folder/f'store_{n}', length), n_groups=n_groups, n_within=n_within, anchors='one', small_groups='drop', seed=0).train
     n_batches = 4 if side=='reference' else min(len(batches), 1024)
     def once():
         for _,b in zip(range(n_batches), batches): pass
@@ -196,7 +196,7 @@ from tsai_relcon.store import open_store
 folder = sys.argv[1]+'/store'
 _sparse_store(folder, 87_376, 8.15, 100.)
 began = time.perf_counter(); store = open_store(folder, {length}); opened = time.perf_counter()-began
-dls = relcon_dls(store, small_groups='drop', seed=0); x = dls.train.one_batch()[0]
+dls = relcon_dls(store, n_groups=64, n_within=20, anchors='one', small_groups='drop', seed=0); x = dls.train.one_batch()[0]
 print(json.dumps(dict(n=len(store), opened=opened, first=time.perf_counter()-began, shape=list(x.shape), gb=[int(l.split()[1])/2**20 for l in open('/proc/self/status') if l.startswith('VmHWM')][0])))"""
     with tempfile.TemporaryDirectory() as folder: return json.loads(subprocess.run([sys.executable, '-W', 'ignore', '-c', code, folder], capture_output=True, text=True, check=True).stdout)
 

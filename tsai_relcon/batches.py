@@ -305,9 +305,9 @@ class StoreDL(GroupDL):
 def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) in g, or a store that `open_store` gives
                groups:np.ndarray=None,      # (N,) whole numbers or text: who is in whose neighbourhood; None: from subject and time
                splits:tuple=None,           # Training and validation rows (for a store: rows of its `subjects`); None: `subject_splits` by `subject`
-               n_groups:int=64,             # Anchors of the paper's batch, each with its group
-               n_within:int=20,             # Candidates that each brings from its own group
-               anchors:str='one',           # 'one' anchor a group as in the paper, or 'all'
+               n_groups:int=16,             # Rows of a batch, each of one group; the paper: 64
+               n_within:int=15,             # Candidates that an anchor has in its own row; the paper: 20
+               anchors:str='all',           # Every segment an anchor, or 'one' a row as in the paper
                redraw:int=1,                # Epochs that the same training batches serve, in another order each time; their distances are then worked out once
                neighbourhood:float=3600.,   # Seconds that a group spans, if `groups` is None
                small_groups:str='error',    # 'error', or 'drop' groups of fewer than 1+n_within segments
