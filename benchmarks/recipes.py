@@ -19,7 +19,8 @@ class Recipe:
         return self.learner(dls, *([] if self.distance is None else [distance]), arch=encoder, metrics=[], **self.options)
 
 # the distances that are fitted: options of the learner, and of the network
-distances = dict(motif=({}, {}), motif_clean=(dict(n_augment=0), {}), motif_no_revin=({}, dict(revin=False)), motif_softmax=({}, dict(attention='softmax')), masked=({}, {}))
+mild = {k: augmentations[k] for k in ('noise','scale','time_warp','permutation')}      # that leave how the sensor was worn
+distances = dict(motif=({}, {}), apart=(dict(motion_only=True, fs=mild), dict(values='own')), motif_clean=(dict(n_augment=0), {}), motif_no_revin=({}, dict(revin=False)), motif_softmax=({}, dict(attention='softmax')), masked=({}, {}))
 
 def distance_learner(name, dls):
     options, net = distances[name]
@@ -27,6 +28,7 @@ def distance_learner(name, dls):
     return motif_learner(dls, MotifDistance(dls.vars, **net), metrics=[], **options)
 
 views = dict(n_augment=2, projection=(256,128,50))
+beside_motion = dict(motion_only=True, gravity=.1)
 
 methods = dict(
     simclr =Recipe('SimCLR', learner=simclr_learner),
@@ -54,6 +56,10 @@ departures = dict(                                                         # fro
     views      =Recipe('head, and augmented views', 'motif', views),
     own_view   =Recipe('head, two views, the own one nearest', 'motif', views|dict(own_view=True)),
     first_five =Recipe('the same, five nearest positives', 'motif', views|dict(own_view=True, nearest=5)),
+    apart      =Recipe('reads real samples, mild augmentations, gravity beside motion', 'apart', beside_motion),
+    apart_views=Recipe('the same, head, views', 'apart', beside_motion|views),
+    apart_own  =Recipe('the same, head, two views, the own one nearest', 'apart', beside_motion|views|dict(own_view=True)),
+    apart_five =Recipe('the same, five nearest positives', 'apart', beside_motion|views|dict(own_view=True, nearest=5)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),
     spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),
     spectrum_own  =Recipe('ranked by spectra, head, two views, the own one nearest', 'spectrum', views|dict(own_view=True)),

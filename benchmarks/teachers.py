@@ -12,29 +12,20 @@ import numpy as np
 import torch
 
 warnings.filterwarnings('ignore')
-from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from sklearn.metrics import f1_score
 from tsai_relcon.all import *
 from tsai_relcon.callback import RankingSample
 from tsai_relcon.machine import about_machine
 from corpora import choosing_segments, choosing_splits, fit_for, length, pretraining_segments, rate
-from recipes import grouped
+from recipes import grouped, mild
 
-mild = {k: augmentations[k] for k in ('noise','scale','time_warp','permutation')}        # that leave how the sensor was worn
-
-def motion(x): return x - x.mean(-1, keepdim=True)
 def apart(f, weight):
     "f on motion alone, and the difference of means, of gravity, beside it"
     def distances(x, anchors, candidates):
         mean = x.mean(-1)
-        return f(motion(x), anchors, candidates) + weight*x.shape[-1]*(mean[anchors][:,None]-mean[candidates]).square().sum(-1)
+        return f(x-x.mean(-1, keepdim=True), anchors, candidates) + weight*x.shape[-1]*(mean[anchors][:,None]-mean[candidates]).square().sum(-1)
     return distances
-
-class Motion(Callback):
-    "Segments without gravity"
-    order = 0
-    def before_batch(self): self.learn.xb = (motion(self.learn.xb[0]),)
 
 fitted = {                                                              # name: (what it is, network, augmentations, fitted on motion alone?, how it ranks)
     'paper':       ("the paper's",                                   {}, None, False, lambda f: f),
@@ -55,8 +46,7 @@ def teacher(args, segs, name, seed):
     rows, _ = choosing_splits(segs.subject)
     train, valid = subject_splits(segs.subject[rows], .1, seed)
     dls = relcon_dls(segs, splits=(rows[np.asarray(train)], rows[np.asarray(valid)]), small_groups='drop', valid_batches=4, seed=seed, **grouped)
-    learn = motif_learner(dls, MotifDistance(**net), metrics=[], cbs=Motion() if on_motion else [])
-    learn.motif_reconstruction.fs = fs
+    learn = motif_learner(dls, MotifDistance(**net), metrics=[], fs=fs, motion_only=on_motion)
     steps, net = fit_for(learn, 60*args.minutes, args.lr), learn.model.eval()
     return ranks(lambda x, a, c: motif_distances(net, x, a, c)), steps
 

@@ -12,7 +12,7 @@ from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import random_augment
 from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
 from tsai_relcon.splits import subject_splits
-from tsai_relcon.batches import batch_index, grouped_index, relcon_dls
+from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.losses import RelConLoss
 from tsai_relcon.plain_distances import plain_distances
@@ -189,7 +189,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(own_view=True), '`own_view`'), (dict(nearest=0), '`nearest`')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(nearest=0), '`nearest`')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -210,6 +210,19 @@ def test_a_pool_that_is_empty(few, pool, shape):
 def test_ungrouped_batches_know_no_pools(few):
     ts_dls = get_ts_dls(few.X, splits=subject_splits(few.subject), bs=16, num_workers=0)
     with pytest.raises(ValueError, match='have no groups'): silently(make(ts_dls, candidates='within'), 1)
+
+def test_gravity_beside_motion_is_its_share_of_a_squared_error(few):
+    "Euclid squared: of motion, and of the means, add up to that of the whole"
+    x, (a, c) = torch.from_numpy(few.X[:9]), batch_index(9)
+    ranked = lambda **kw: RelCon(euclidean, **kw).ranked(x, a, c)
+    torch.testing.assert_close(ranked(motion_only=True, gravity=1.), ranked(), rtol=1e-4, atol=1e-3)
+    motion, means = ranked(motion_only=True), ranked()-ranked(motion_only=True)
+    torch.testing.assert_close(ranked(motion_only=True, gravity=.1), motion+.1*means, rtol=1e-4, atol=1e-3)
+
+def test_a_distance_of_motion_is_fitted_without_gravity(dls):
+    learn = Learner(segment_dls(dls, 16), MotifDistance(nf=4), loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True), spy := Spy()])
+    silently(learn, 1)
+    for _, (target,), _ in spy.seen: torch.testing.assert_close(target.mean(-1), torch.zeros(len(target), 3), rtol=0, atol=1e-5)
 
 def test_views_are_for_the_encoder_and_the_ranking_sees_the_segments(dls):
     seen, clean = [], []

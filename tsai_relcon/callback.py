@@ -81,10 +81,13 @@ class MotifReconstruction(DisturbedPretext):
     def __init__(self,
                  n_augment:int=2,  # Augmentations of the copy
                  fs:dict=None,     # Augmentations to draw from; None: all eight
-                 seed:int=0        # For the disturbances of validation
+                 seed:int=0,       # For the disturbances of validation
+                 motion_only:bool=False # Take each segment's mean over time, its gravity, out first
                 ):
-        self.n_augment, self.fs, self.seed, self.loss_func = n_augment, fs, seed, reconstruction_loss
-    def pretext(self, x): self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
+        self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, seed, motion_only, reconstruction_loss
+    def pretext(self, x):
+        if self.motion_only: x = x - x.mean(-1, keepdim=True)
+        self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
 # %% ../nbs/09_callback.ipynb #9b69bcac
 _pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own group's
@@ -96,6 +99,7 @@ class RelCon(PretextCallback):
                  tau:float=.1,        # Temperature
                  attention:str=None,  # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                  motion_only:bool=False, # Rank with each segment's mean over time, its gravity, taken out
+                 gravity:float=0.,    # With `motion_only`: weight of the means' squared difference beside the distance of motion; 1 would be their share of a squared error
                  candidates:str='all',# 'all', or those 'within' the anchor's group alone, or 'between' groups
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
@@ -108,9 +112,10 @@ class RelCon(PretextCallback):
             raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
         for name,value in dict(motion_only=motion_only, own_view=own_view).items():
             if not isinstance(value, bool): raise ValueError(f"`{name}` is {value!r}; wanted True or False")
+        if isinstance(gravity, (bool,str)) or not 0<=gravity<float('inf') or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
-        self.attention, self.motion_only, self.loss_func, self.known = attention, motion_only, RelConLoss(tau, loss, nearest), {}
+        self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
         self.candidates, self.n_augment, self.own_view = candidates, check_count('n_augment', n_augment, 0), own_view
         if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
@@ -122,6 +127,11 @@ class RelCon(PretextCallback):
 
     def ranked(self, x, anchors, candidates):
         "Distances (A, K)"
+        if not self.gravity: return self._ranked(x, anchors, candidates)
+        mean = x.mean(-1)
+        return self._ranked(x, anchors, candidates) + self.gravity*x.shape[-1]*(mean[anchors][:,None]-mean[candidates]).square().sum(-1)
+
+    def _ranked(self, x, anchors, candidates):
         if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new RelCon(distance) to train on")
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
         if isinstance(self.distance, MotifDistance): return motif_distances(self.distance, x, anchors, candidates, self.attention)

@@ -53,6 +53,8 @@ def _valid_segments(dls): return getattr(dls.valid.dataset, 'segs', None)
 def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: the first of a batch is the segments
                   net:MotifDistance=None,      # None: a new one as in the paper
                   n_augment:int=2,             # Augmentations of the copy that a segment is rebuilt from
+                  fs:dict=None,                # Augmentations to draw from, by name; None: all eight
+                  motion_only:bool=False,      # Fit on segments without their mean over time, their gravity
                   bs:int=64,                   # Segments a batch, for dls of `relcon_dls`
                   opt_func=plain_adam,
                   metrics=None,                # None: reconstruction error and, for dls made of `Segments`, how well the distance ranks
@@ -66,7 +68,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     if metrics is None:
         segs = _valid_segments(dls)
         metrics = [reconstruction_error] + ([] if segs is None else ranking_metrics(segs))
-    cbs = [MotifReconstruction(n_augment), KeepBest(monitor)] + listify(cbs)
+    cbs = [MotifReconstruction(n_augment, fs, motion_only=motion_only), KeepBest(monitor)] + listify(cbs)
     return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
 
 # %% ../nbs/10_learner.ipynb #98406a3c
@@ -121,6 +123,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    tau:float=.1,              # Temperature
                    attention:str=None,        # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                    motion_only:bool=False,    # Rank with gravity taken out; False: as in the paper
+                   gravity:float=0.,          # With `motion_only`: weight of the difference in gravity beside the distance of motion
                    candidates:str='all',      # 'all', or those 'within' the anchor's group, or 'between' groups
                    loss:str='relative',       # 'relative', or the paper's ablations 'binary' and 'log_ratio'
                    nearest:int=None,          # Only so many of the nearest candidates are positives; None: all, as in the paper
@@ -143,7 +146,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     distance = _fitting_distance(distance, dls)
     encoder = make_encoder(dls, arch, arch_config)
     if projection is not None: encoder = with_projection(encoder, dls, projection)
-    method = RelCon(distance, tau, attention, motion_only, candidates, loss, nearest, n_augment, own_view)
+    method = RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view)
     return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
