@@ -12,7 +12,6 @@ import argparse, json, sys, time, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
-import pandas as pd
 import torch
 from joblib import Parallel, delayed
 

@@ -6,7 +6,7 @@
 DATA is a folder of npz files (corpora.py). Of each pair of sides one runs at a time, a repetition each in turn after one to warm up; given are the medians, the lowest and the highest, and their ratio. Inputs are real segments of
 256 samples at 100 Hz. Both sides compute the same: how far they are apart is told too.
 """
-import argparse, json, os, resource, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, json, os, statistics, subprocess, sys, tempfile, time, warnings
 from datetime import date
 from pathlib import Path
 

@@ -13,7 +13,6 @@ import torch
 
 warnings.filterwarnings('ignore')
 from fastai.torch_core import set_seed
-from sklearn.metrics import f1_score
 from tsai_relcon.all import *
 from tsai_relcon.callback import RankingSample
 from tsai_relcon.machine import about_machine

@@ -207,6 +207,13 @@ def test_a_pool_that_is_empty(few, pool, shape):
     dls = relcon_dls(few[::3], splits=subject_splits(few[::3].subject), **shape)
     with pytest.raises(ValueError, match=f"`candidates` is '{pool}': of these"): silently(make(dls, candidates=pool), 1)
 
+def test_a_last_batch_of_one_has_nobody_to_compare_with_and_costs_nothing(few):
+    ts_dls = get_ts_dls(few.X[:33], splits=(list(range(17)), list(range(17, 33))), tfms=None, bs=[16,16], num_workers=0, drop_last=False)
+    learn = make(ts_dls, spy := Spy())
+    learn.model.eval()
+    with learn.no_bar(): learn.validate(dl=ts_dls.valid.new(shuffle=False, bs=15))
+    assert [len(z) for z,*_ in spy.seen]==[15,1] and spy.seen[1][2]==0
+
 def test_ungrouped_batches_know_no_pools(few):
     ts_dls = get_ts_dls(few.X, splits=subject_splits(few.subject), bs=16, num_workers=0)
     with pytest.raises(ValueError, match='have no groups'): silently(make(ts_dls, candidates='within'), 1)

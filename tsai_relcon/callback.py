@@ -169,7 +169,7 @@ class RelCon(PretextCallback):
         if not grouped and self.candidates!='all': raise ValueError(f"`candidates` is {self.candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
         anchors, candidates = self.dl.index if grouped else batch_index(n)
         candidates = candidates[:,_pools[self.candidates](getattr(self.dl, 'n_within', 0))]
-        if not candidates.shape[1]: raise ValueError(f"`candidates` is {self.candidates!r}: of these the batches have none (n_groups={self.dl.n_groups}, n_within={self.dl.n_within})")
+        if grouped and not candidates.shape[1]: raise ValueError(f"`candidates` is {self.candidates!r}: of these the batches have none (n_groups={self.dl.n_groups}, n_within={self.dl.n_within})")
         return anchors, candidates
 
     def _remembered(self, x, index):
