@@ -6,7 +6,7 @@
 DATA is a folder of npz files (corpora.py names them). A seed chooses the people who validate, the distance, the encoder's first weights, the batches and the folds of the probe. The distance is fitted once a seed, for
 `--distance-minutes`, and serves all ways of drawing. Each run has one thread and `--minutes` of its time, from a learning rate that is the same for all; it writes its own record as it ends.
 """
-import argparse, json, shutil, sys, time, warnings
+import argparse, json, shutil, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
@@ -18,7 +18,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine, keep_freed_memory
-from corpora import fit_for, length, pretraining_segments, quick_scores, rate, test_segments
+from corpora import command_line, fit_for, length, pretraining_segments, quick_scores, rate, test_segments
 
 ways = dict(paper      =dict(n_groups=64, n_within=20, anchors='one'),
             all_same   =dict(n_groups=64, n_within=20, anchors='all'),
@@ -114,7 +114,7 @@ def main():
     p.add_argument('--jobs',    type=int, default=2)
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
-    args.command = ' '.join(['python benchmarks/anchors.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]])
+    args.command = command_line(__file__, args.data)
     if not args.report_only:
         if args.data is None: p.error('DATA is missing: the folder of npz files')
         args.out.mkdir(parents=True, exist_ok=True)

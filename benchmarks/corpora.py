@@ -2,7 +2,8 @@
 
 A folder holds the sets as npz files in the layout of `from_npz`. Nobody is on both sides: the sets pretrained on and those tested on have no person in common.
 """
-import time
+import sys, time
+from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -28,6 +29,11 @@ def pretraining_segments(data):
 def test_segments(data):
     "{set: Segments with labels} of people whom no pretraining has met"
     return dict(motionsense=motionsense(rate, length), hapt=from_npz(data/'hapt.npz', rate, length, labels=hapt_labels))
+
+def command_line(script, data):
+    "The command for a record: as it was typed, without this machine's folders"
+    def plain(a): return 'DATA' if data is not None and a==str(data) else Path(a).name if Path(a).is_absolute() else a
+    return ' '.join([f'python benchmarks/{Path(script).name}', *map(plain, sys.argv[1:])])
 
 # ---- choosing, without a look at those who are tested --------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@
 DATA is a folder of npz files (corpora.py names them). Half of the people of the sets with labels pretrain nothing: on them a frozen linear probe is fitted and scored, in folds by person. Each run has one thread,
 `--minutes` of its time after the distance is fitted, and writes its own record as it ends. methods.py takes its rates of learning, and our recipe, from here.
 """
-import argparse, json, sys, warnings
+import argparse, json, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
@@ -18,7 +18,7 @@ warnings.filterwarnings('ignore')
 from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
-from corpora import choosing_segments, choosing_splits, fit_for, length, pretraining_segments, quick_scores, rate
+from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, quick_scores, rate
 from recipes import distance_learner, distances, recipes
 
 own = ('untrained','by_hand')                                   # nothing is trained
@@ -98,7 +98,7 @@ def main():
     p.add_argument('--jobs',    type=int, default=2)
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
-    args.command = ' '.join(['python benchmarks/levers.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]])
+    args.command = command_line(__file__, args.data)
     if not args.report_only:
         if args.data is None: p.error('DATA is missing: the folder of npz files')
         args.out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ DATA is a folder of npz files (corpora.py names those pretrained on); MotionSens
 Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels), `finetune` (slow: half an hour a set).
 Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records.
 """
-import argparse, json, sys, time, warnings
+import argparse, json, time, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
@@ -20,7 +20,7 @@ from fastai.torch_core import no_random, set_seed
 from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
-from corpora import fit_for, length, pretraining_segments, rate, test_segments
+from corpora import command_line, fit_for, length, pretraining_segments, rate, test_segments
 from recipes import ablations, departures, distance_learner, distances, methods, recipes
 
 beside = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')
@@ -178,7 +178,7 @@ def main():
     p.add_argument('--jobs',    type=int, default=2)
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
-    args.command = ' '.join(['python benchmarks/methods.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]])
+    args.command = command_line(__file__, args.data)
     try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=1e-3, rebar=1e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
     if not args.report_only:

@@ -5,7 +5,7 @@
 
 The learned ones are fitted for `--minutes` of one thread on the people of corpora.py who are not held out, and asked about people held out, of three sets. Nobody who is tested later is looked at. `neighbour AUC` needs no labels.
 """
-import argparse, json, sys, warnings
+import argparse, json, warnings
 from datetime import date
 from pathlib import Path
 import numpy as np
@@ -16,7 +16,7 @@ from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.callback import RankingSample
 from tsai_relcon.machine import about_machine
-from corpora import choosing_segments, choosing_splits, fit_for, length, pretraining_segments, rate
+from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, rate
 from recipes import grouped, mild
 
 def apart(f, weight):
@@ -96,7 +96,7 @@ def main():
     p.add_argument('--minutes',  type=float, default=3.)
     p.add_argument('--lr',       type=float, default=4e-3)
     args = p.parse_args()
-    args.command = ' '.join(['python benchmarks/teachers.py', *['DATA' if a==str(args.data) else a for a in sys.argv[1:]]])
+    args.command = command_line(__file__, args.data)
     args.out.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for name in args.teachers: run(args, name, seed)
