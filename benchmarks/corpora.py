@@ -95,5 +95,6 @@ class TimedOneCycle(Callback):
 def fit_for(learn, seconds, lr):
     "Train for seconds of one thread's time; the number of steps"
     cycle = TimedOneCycle(seconds, lr)
+    learn.remove_cbs([cb for cb in learn.cbs if isinstance(cb, KeepBest)])       # the end of the cycle is what counts, not the last whole epoch
     with learn.no_bar(), learn.no_logging(): learn.fit(10**6, cbs=cycle)
     return cycle.steps

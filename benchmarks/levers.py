@@ -21,6 +21,7 @@ from tsai_relcon.machine import about_machine
 from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, quick_scores, rate
 from recipes import distance_learner, distances, recipes
 
+settings = ('minutes','distance_minutes','distance_lr','width')
 own = ('untrained','by_hand')                                   # nothing is trained
 def file_name(name, lr, seed): return f'{name}_seed{seed}' if name in own else f'{name}_lr{lr:g}_seed{seed}'
 
@@ -48,7 +49,11 @@ def fitted_distance(out, kind, seed, dls):
 
 def run(args, name, lr, seed):
     path = args.out/f'{file_name(name, lr, seed)}.json'
-    if path.exists(): return
+    if path.exists():
+        then, now = json.loads(path.read_text())['settings'], {k: vars(args)[k] for k in settings}
+        if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
+        if args.record: (args.record/'levers'/path.name).write_text(path.read_text())
+        return
     torch.set_num_threads(1); warnings.filterwarnings('ignore'); set_seed(seed)
     segs = pretraining_segments(args.data)
     _, held = choosing_splits(segs.subject)
@@ -61,7 +66,7 @@ def run(args, name, lr, seed):
         encoder = learn
     scores = quick_scores(encoder, choosing_segments(args.data, np.unique(segs.subject[held])))
     record |= dict(name=name, seed=seed, scores=scores, mean=float(np.mean([s['linear'] for s in scores.values()])), date=str(date.today()), machine=about_machine(), command=args.command,
-                   settings={k: vars(args)[k] for k in ('minutes','distance_minutes','distance_lr','width')})
+                   settings={k: vars(args)[k] for k in settings})
     path.write_text(json.dumps(record, indent=1)+'\n')
     if args.record: (args.record/'levers'/path.name).write_text(path.read_text())
     print(f"{file_name(name, lr, seed)}: {record.get('steps', 0)} steps; mean {record['mean']:.3f}; " + ', '.join(f"{n} nearest {s['nearest']:.3f} linear {s['linear']:.3f}" for n,s in scores.items()), flush=True)
@@ -104,8 +109,8 @@ def main():
         args.out.mkdir(parents=True, exist_ok=True)
         if args.record: (args.record/'levers').mkdir(parents=True, exist_ok=True)
         parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
-        todo = [(n, lr, s) for s in args.seeds for lr in args.lrs for n in args.recipes if not (args.out/f'{file_name(n, lr, s)}.json').exists()]
-        parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,_,s in todo if n not in own) if kind in distances)
+        todo = [(n, lr, s) for s in args.seeds for lr in args.lrs for n in args.recipes]
+        parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,lr,s in todo if n not in own and not (args.out/f'{file_name(n, lr, s)}.json').exists()) if kind in distances)
         parallel(delayed(run)(args, *job) for job in todo)
     if args.record: report(args.record)
 

@@ -37,7 +37,11 @@ def done(args, stage, name, seed):
     "Is there a record? Raises ValueError for one of other settings"
     path = record_path(args, stage, name, seed)
     if not path.exists(): return False
-    then, now = json.loads(path.read_text())['settings'], {k: vars(args)[k] for k in settings}
+    record = json.loads(path.read_text())
+    then, now = record['settings'], {k: vars(args)[k] for k in settings}
+    if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
+    if stage=='finetune': then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
+    if args.record and not (args.record/'methods'/path.name).exists(): (args.record/'methods'/path.name).write_text(path.read_text())
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     return True
 
@@ -79,9 +83,9 @@ def anchors_a_step(name, dls):
 def pretrain(args, name, seed):
     if done(args, 'pretrain', name, seed): return
     alone(seed)
+    encoder, lr = RelConResNet34(nf=args.width), args.lrs.get(name, args.lrs['relcon'])      # first of all: for all the same
     recipe, dls = recipes[name], loaders(pretraining_segments(args.data), name, seed)
-    lr = args.lrs.get(name, args.lrs['relcon'])
-    learn = recipe.learn(dls, fitted_distance(args, recipe.distance, seed, dls), RelConResNet34(nf=args.width))
+    learn = recipe.learn(dls, fitted_distance(args, recipe.distance, seed, dls), encoder)
     steps = fit_for(learn, 60*args.minutes, lr)
     with learn.no_bar(): valid = float(learn.validate()[0])
     save_weights(learn, args.out/f'{name}_seed{seed}.safetensors', overwrite=True)

@@ -55,14 +55,14 @@ departures = dict(                                                         # fro
     head       =Recipe('a projection head', 'motif', dict(projection=(256,128,50))),
     views      =Recipe('head, and augmented views', 'motif', views),
     own_view   =Recipe('head, two views, the own one nearest', 'motif', views|dict(own_view=True)),
-    first_five =Recipe('the same, five nearest positives', 'motif', views|dict(own_view=True, nearest=5)),
+    first_five =Recipe('head, two views, the own one nearest, five nearest positives', 'motif', views|dict(own_view=True, nearest=5)),
     apart      =Recipe('reads real samples, mild augmentations, gravity beside motion', 'apart', beside_motion),
-    apart_views=Recipe('the same, head, views', 'apart', beside_motion|views),
-    apart_own  =Recipe('the same, head, two views, the own one nearest', 'apart', beside_motion|views|dict(own_view=True)),
-    apart_five =Recipe('the same, five nearest positives', 'apart', beside_motion|views|dict(own_view=True, nearest=5)),
+    apart_views=Recipe('real samples, gravity beside: head, views', 'apart', beside_motion|views),
+    apart_own  =Recipe('real samples, gravity beside: head, two views, the own one nearest', 'apart', beside_motion|views|dict(own_view=True)),
+    apart_five =Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives', 'apart', beside_motion|views|dict(own_view=True, nearest=5)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),
     spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),
     spectrum_own  =Recipe('ranked by spectra, head, two views, the own one nearest', 'spectrum', views|dict(own_view=True)),
-    spectrum_five =Recipe('the same, five nearest positives', 'spectrum', views|dict(own_view=True, nearest=5)))
+    spectrum_five =Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives', 'spectrum', views|dict(own_view=True, nearest=5)))
 
 recipes = methods | ablations | departures

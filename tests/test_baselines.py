@@ -1,10 +1,12 @@
 "The methods that RelCon is held against: each loss and distance beside a slow oracle of its formula; heads learn; only the encoder is kept"
 import math
+from copy import deepcopy
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
+from fastai.learner import load_learner
 from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.baselines import (AugPred, MaskedDistance, REBAR, SimCLR, aug_pred_tasks, augpred_learner, disturb_by_task, hidden_error, hide_half, hide_stretch, masked_distances,
@@ -43,6 +45,39 @@ def test_every_weight_moves_and_everything_is_put_back(dls, name):
     still = [k for k,v in learn.model.named_parameters() if k in before and torch.equal(v, before[k])]
     assert not [k for k in still if 'bias' not in k or 'conv' not in k]              # a bias before a batch norm has no gradient
     assert learn.loss_func is loss and list(learn.metrics)==metrics
+
+def test_a_fit_of_masked_values_keeps_its_rate_and_its_head(dls):
+    learn = learners['mvp'](dls)
+    head = learn.model.head
+    silently(learn, 1, 2e-2, wd=.3)
+    assert all(h['lr']==2e-2 and h['wd']==.3 for h in learn.opt.hypers) and learn.model.head is head
+    with learn.no_bar(): learn.validate()
+    assert learn.model.head is head
+
+def test_a_fit_that_dies_leaves_nothing_behind(dls):
+    learn = learners['mvp'](dls)
+    loss = learn.loss_func
+    class Fails(Callback):
+        def after_pred(self): raise KeyboardInterrupt
+    learn.add_cb(fails := Fails())
+    with pytest.raises(KeyboardInterrupt): silently(learn, 1)
+    learn.remove_cb(fails)
+    silently(learn, 1)
+    assert learn.loss_func is loss
+
+@pytest.mark.parametrize('name', ['simclr','augpred','rebar'])
+def test_a_copy_trains_too(dls, name):
+    learn = deepcopy(learners[name](dls))
+    silently(learn, 1)
+    assert np.isfinite(learn.recorder.values[-1][0])
+
+def test_an_export_leaves_the_masked_distance_out(dls, tmp_path):
+    learn = learners['rebar'](dls, path=tmp_path)
+    learn.export('rebar.pkl')
+    again = load_learner(tmp_path/'rebar.pkl')
+    again.dls = dls
+    assert again.rebar.distance is None and learn.rebar.distance is not None
+    with pytest.raises(ValueError, match='`distance` is gone'): silently(again, 1)
 
 def test_the_head_of_masked_values_learns(dls):
     learn = learners['mvp'](dls)

@@ -189,7 +189,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(nearest=0), '`nearest`')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -255,8 +255,8 @@ def test_a_distance_by_name(dls, name):
     torch.manual_seed(0)
     learn = make(dls, spy := Spy(), distance=name)
     silently(learn, 1)
-    x = dls.valid.one_batch()[0].data
-    if name!='random': torch.testing.assert_close(spy.seen[-1][1][0].shape, plain_distances[name](x, *dls.valid.index).shape)
+    x = list(dls.valid)[-1][0].data
+    if name!='random': torch.testing.assert_close(spy.seen[-1][1][0], plain_distances[name](x, *dls.valid.index))
     assert np.isfinite(learn.recorder.values[-1]).all()
 
 # ---- stage 1

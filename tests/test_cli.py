@@ -202,7 +202,7 @@ def test_one_run_at_a_time_in_a_folder(csvs, tmp_path):
     try:
         with pytest.raises(ValueError, match='a run is under way'): pretrain(csvs, tmp_path/'out', resume=True)
     finally: os.close(fd)
-    with pytest.raises(ValueError, match='`rate`'): pretrain(csvs, tmp_path/'out', resume=True, rate=-1)         # the folder is free again
+    with pytest.raises(ValueError, match='`rate`') as kept: pretrain(csvs, tmp_path/'out', resume=True, rate=-1)         # the folder is free again
     with pytest.raises(ValueError, match='`rate`'): pretrain(csvs, tmp_path/'out', resume=True, rate=-1)         # and stays free when a run fails
 
 @pytest.mark.parametrize('inside', ['', 'weights', 'a/b'])

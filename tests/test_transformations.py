@@ -169,6 +169,11 @@ def test_the_regressor_learns(panel, weights, head):
     reg = RelConRegressor(weights, head, epochs=8, lr=3e-3, random_state=0).fit(X[::2], y[::2])
     assert np.corrcoef(reg.predict(X[1::2]), y[1::2])[0,1]>.7
 
+def test_a_class_that_only_the_held_out_have_is_learned_in_the_end(panel, weights):
+    X, y, subject = panel
+    y = np.where(subject=='03', 'third', y)                                              # of three people one is held out, for one seed or another the third
+    for seed in range(4): assert 'third' in RelConClassifier(weights, subject=subject, random_state=seed).fit(X, y).model_.classes_
+
 def test_patience_ends_fine_tuning_early(panel, weights):
     X, y, _ = panel
     from fastai.learner import Learner

@@ -24,7 +24,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from .augment import permute, random_augment, reverse, time_warp
 from .batches import GroupDL, segment_dls
-from .callback import DisturbedPretext, KeepBest, no_loss
+from .callback import DisturbedPretext, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_dls, embedding_width, make_encoder, plain_adam, with_projection
 from .losses import cosine_similarities, info_nce, nt_xent
@@ -254,8 +254,9 @@ def rebar_loss(z:Tensor,        # (B, E) embeddings
     within  = info_nce(own, positive, tau=tau) if alpha<1 else 0.
     return alpha*between + (1-alpha)*within
 
-class REBAR(DisturbedPretext):
+class REBAR(LeftOut, DisturbedPretext):
     "Contrastive learning with the companion nearest by a `MaskedDistance` as positive"
+    left_out = dict(distance=None)
     def __init__(self,
                  distance,       # `MaskedDistance`, or a Learner of one
                  tau:float=.1,   # Temperature
@@ -267,8 +268,6 @@ class REBAR(DisturbedPretext):
         if not 0<=alpha<=1: raise ValueError(f"`alpha` is {alpha}; a share lies between 0 and 1")
         if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
         self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), tau, alpha, seed
-    def __getstate__(self): return {**self.__dict__, 'distance': None}       # an export leaves it out
-    def __deepcopy__(self, memo): return type(self)(self.distance, self.tau, self.alpha, self.seed)
     def before_fit(self):
         super().before_fit()
         if not isinstance(self.dls.train, GroupDL) or self.dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
@@ -304,10 +303,13 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
 # %% ../nbs/11_baselines.ipynb #0286aeca
 class StretchedBackbone(nn.Module):
     "A backbone whose features are stretched to the length of its input, for heads that answer sample by sample"
-    def __init__(self, encoder): # With `backbone`, `head_nf` and `embed`
+    def __init__(self, encoder,      # With `backbone`, `head_nf` and `embed`
+                 c_out:int,          # Numbers a sample
+                 dropout:float=.1):  # Before the head
         super().__init__()
         if not (hasattr(encoder, 'backbone') and hasattr(encoder, 'head_nf')): raise ValueError(f"`arch` made a {type(encoder).__name__}; masked values want one with a `backbone` and a `head_nf`, as tsai's architectures have")
-        self.encoder, self.head_nf, self.head = encoder, encoder.head_nf, nn.Identity()
+        self.encoder, self.head_nf = encoder, encoder.head_nf
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Conv1d(self.head_nf, c_out, 1))           # MVP's
     def forward(self, x:Tensor)->Tensor: # (B, C, L)
         return self.head(F.interpolate(self.encoder.backbone(x), size=x.shape[-1], mode='linear', align_corners=False))
     def embed(self, x:Tensor)->Tensor: # (B, C, L) -> (B, E)
@@ -318,14 +320,19 @@ def _mended_mvp():
     "tsai's callback, imported when it is wanted: it takes seconds"
     with warnings.catch_warnings(): from tsai.callback.MVP import MVP
     class MVPCallback(MVP):
+        kept = None
         def before_fit(self):
-            self.kept = self.learn.loss_func, self.learn.metrics
+            self.restore()                                        # what broke off before may have left something
+            head, self.kept = self.learn.model.head, (self.learn.loss_func, self.learn.metrics)
             super().before_fit()
-            if self.run: self.learn.create_opt()                  # which knows the new head
+            self.learn.model.head = head                          # the one that the optimiser knows, in place of a new one
+        def restore(self):
+            if self.kept is not None: self.learn.loss_func, self.learn.metrics = self.kept
+            self.kept = None
         def after_epoch(self): pass                               # nothing is written; it would look for a row of the recorder
         def after_fit(self):
             super().after_fit()
-            self.learn.loss_func, self.learn.metrics = self.kept
+            self.restore()
     return MVPCallback
 
 @delegates(Learner.__init__, but=['model','loss_func','cbs'])
@@ -340,4 +347,4 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
     "A Learner that pretrains an encoder by tsai's masked value prediction"
     dls = _plain(dls, bs)
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
-    return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config)), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)
+    return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)

@@ -9,6 +9,7 @@ __all__ = ['relcon_evaluate', 'relcon_embed', 'relcon_pretrain']
 
 # %% ../nbs/14_cli.ipynb #9df52673
 import json, os, re, sys, warnings
+from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -276,21 +277,21 @@ def relcon_pretrain(
     motif = load_distance(distance, rate) if distance else None
     if Path(data).is_dir() and Path(data).resolve() in (o := Path(out).resolve(), *o.parents): raise ValueError(f"`out`: {out} lies in the data's folder, whose files are read; wanted another")
     folder, run = _run_folder(out, settings, overwrite, resume)
-    alone = _Alone(folder)                                  # until the command ends
-    if run.get('finished'):
-        _end_run(folder, settings)                          # it may have been killed before its last line
-        return print(f'The run in {folder}/ is finished')
-    segs = _stored(data, rate, length, reading) if is_store(data) else _read(data, rate, length, label='none', **reading)[0]
-    print(segs, flush=True)
-    set_seed(seed)
-    dls = relcon_dls(segs, splits=_sides(segs, leave_out, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop', by_motion=by_motion)
-    print(f"{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {' and '.join(str(len(dl.dataset)) for dl in dls.loaders)} in groups of {within+1} or more", flush=True)
-    if not run: _begin_run(folder, settings)
-    if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
-    learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
-    stopped = learn.stop_on_interrupt.interrupted
-    if not stopped: _end_run(folder, settings)
-    print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
+    with _alone(folder):
+        if run.get('finished'):
+            _end_run(folder, settings)                          # it may have been killed before its last line
+            return print(f'The run in {folder}/ is finished')
+        segs = _stored(data, rate, length, reading) if is_store(data) else _read(data, rate, length, label='none', **reading)[0]
+        print(segs, flush=True)
+        set_seed(seed)
+        dls = relcon_dls(segs, splits=_sides(segs, leave_out, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop', by_motion=by_motion)
+        print(f"{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {' and '.join(str(len(dl.dataset)) for dl in dls.loaders)} in groups of {within+1} or more", flush=True)
+        if not run: _begin_run(folder, settings)
+        if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
+        learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
+        stopped = learn.stop_on_interrupt.interrupted
+        if not stopped: _end_run(folder, settings)
+        print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
 
 def _run_settings(options, reading):
     "The options of a run as plain values, those of reading with their defaults; places without regard to where the command was given"
@@ -314,17 +315,18 @@ def _run_folder(out, settings, overwrite, resume):
     if differ: raise ValueError(f"`resume`: the run in {folder} has other settings: {'; '.join(differ)}. Give the same, or another folder")
     return folder, run
 
-class _Alone:
-    "Keeps a second run out of a folder as long as this lives, where the system has locks. Raises ValueError if there is one"
-    def __init__(self, folder):
-        self.fd = None
-        try: import fcntl
-        except ImportError: return
-        self.fd = os.open(folder, os.O_RDONLY)
-        try: fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+@contextmanager
+def _alone(folder):
+    "Keeps a second run out of a folder, where the system has locks. Raises ValueError if there is one"
+    try: import fcntl
+    except ImportError: fcntl = None
+    fd = None if fcntl is None else os.open(folder, os.O_RDONLY)
+    try:
+        try: fcntl and fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError: raise ValueError(f"`out`: a run is under way in {folder}; wait for its end, or give another folder") from None
         except OSError: pass                                # a file system without locks
-    def __del__(self): self.fd is None or os.close(self.fd)
+        yield
+    finally: fd is None or os.close(fd)
 
 def _note_run(folder, settings, finished):
     from tsai_relcon.checkpoint import write_whole

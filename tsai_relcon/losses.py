@@ -26,7 +26,14 @@ def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anch
     place = torch.arange(s.shape[1], device=s.device).expand_as(s)
     new = F.pad(d[:,1:]!=d[:,:-1], (1,0), value=True)
     negatives = sums.gather(1, place.where(new, 0).cummax(1)[0])   # all before the block of equals that p stands in
-    return (torch.logaddexp(s, negatives) - s)[:,-(nearest or 0):].sum(1).mean()
+    terms = torch.logaddexp(s, negatives) - s
+    return (terms if nearest is None else terms*_places(d, nearest).to(terms.dtype)).sum(1).mean()
+
+def _places(d, n):
+    "(A, K), 1 for the n nearest of distances that fall; who ties for the last places shares them"
+    border = d[:,-min(n, d.shape[1])][:,None]
+    inside, at = (d<border).double(), (d==border).double()
+    return inside + at*((n-inside.sum(1, keepdim=True))/at.sum(1, keepdim=True)).clamp(max=1)
 
 # %% ../nbs/07_losses.ipynb #6bd59451
 def binary_loss(s:Tensor,    # (A, K) similarity of each candidate to its anchor
@@ -34,6 +41,7 @@ def binary_loss(s:Tensor,    # (A, K) similarity of each candidate to its anchor
                 tau:float=.1 # Temperature
                )->Tensor:
     "InfoNCE with the nearest candidate as the one positive; candidates equally near share the place"
+    if not s.shape[1]: return 0*s.sum()                            # a last batch of one: nobody to compare with
     nearest = (d==d.amin(1, keepdim=True)).to(s.dtype)
     return -(nearest*F.log_softmax(s/tau, 1)).sum(1).div(nearest.sum(1)).mean()
 

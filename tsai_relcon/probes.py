@@ -135,7 +135,11 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
                         fit:np.ndarray, # Rows to fit on
                         valid:np.ndarray,# Rows that choose the epoch
                         encoder, seed:int=0, epochs:int=10, lr:float=1e-3, bs:int=16, patience:int=None, progress:bool=False):
-    "An encoder with a head that gives a number, trained by squared error in units of the rows fitted on; with `predict`"
+    "An encoder with a head that gives a number, trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for a `y` that is not finite, or no rows"
+    y = np.asarray(y)
+    if y.shape!=(len(X),) or y.dtype.kind not in 'iuf' or not np.isfinite(y).all(): raise ValueError(f"`y` has shape {y.shape}, {y.dtype}; wanted a finite number for each of the {len(X)} segments")
+    for name,rows in dict(fit=fit, valid=valid).items():
+        if not len(rows): raise ValueError(f"`{name}` is empty; wanted rows, one or more")
     mean, sd = y[fit].mean(), y[fit].std() or 1.
     def scaled(rows): return X[rows], ((y[rows]-mean)/sd).astype(np.float32)[:,None]
     with no_random(seed): learn = _train(_network(encoder, 1), scaled(fit), scaled(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress)

@@ -9,6 +9,7 @@ __all__ = ['panel_array', 'RelConTransformer', 'RelConDistance', 'RelConClassifi
 
 # %% ../nbs/13_transformations.ipynb #20f4d163
 from contextlib import nullcontext
+from copy import deepcopy
 import numpy as np
 import pandas as pd
 import torch
@@ -20,13 +21,14 @@ from sktime.classification.base import BaseClassifier
 from sktime.dists_kernels.base import BasePairwiseTransformerPanel
 from sktime.regression.base import BaseRegressor
 from sktime.transformations.base import BaseTransformer
+from .core import tell
 from .augment import augmentations
 from .batches import GroupDL, SegmentDataset, SegmentDL
 from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
 from .splits import subject_splits
 from .models import RelConResNet34
-from .learner import embed_segments, load_distance, load_encoder, motif_learner, relcon_learner
+from .learner import embed_segments, encoder_of, load_distance, load_encoder, motif_learner, relcon_learner
 from .probes import finetune_regression, protocols
 
 # %% ../nbs/13_transformations.ipynb #0a29cddb
@@ -66,6 +68,7 @@ def _panel_dls(X, groups, n_groups, n_within, seed):
     sizes = np.bincount(groups)
     large = np.flatnonzero(sizes>n_within)
     if not len(large): raise ValueError(f"`groups` has {len(names)} groups of at most {sizes.max()} instances; n_within={n_within} wants one more than that: take fewer")
+    if len(large)<len(names): tell(f"`groups`: {len(names)-len(large)} of {len(names)} have no more than n_within={n_within} instances and do not pretrain")
     held = np.random.default_rng(seed).permutation(large)[:len(large)//5]
     sides = [np.setdiff1d(large, held), held if len(held) else large]
     def loader(i, kept):
@@ -226,8 +229,7 @@ class RelConTransformer(BaseTransformer):
 
 def _encoder(learn):
     "The encoder of a learner, by itself and on the processor"
-    model = learn.model
-    return getattr(model, 'encoder', model).cpu().eval()
+    return encoder_of(learn).cpu().eval()
 
 # %% ../nbs/13_transformations.ipynb #a03e39d2
 _symmetric = dict(mean=lambda d, e: (d+e)/2, min=np.minimum, max=np.maximum)
@@ -313,7 +315,7 @@ class RelConDistance(BasePairwiseTransformerPanel):
         return between
 
     def _network(self, X):
-        if isinstance(self.weights, MotifDistance): return self.weights.eval()
+        if isinstance(self.weights, MotifDistance): return deepcopy(self.weights).cpu().eval()
         if self.weights is not None: return load_distance(self.weights)
         _check_whole(epochs=self.epochs, nf=self.nf)
         seed = _seed(self.random_state)
@@ -425,15 +427,15 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
         self._check_head(("linear","mlp","finetune"))
         self._make_transformer(X)
         fit, valid = self._held_out(len(X), y)
-        valid = valid[np.isin(y[valid], y[fit])] if np.isin(y[valid], y[fit]).any() else fit
-        seed = _seed(self.random_state)
-        if len(np.unique(y[fit]))<2: fit = valid = np.arange(len(y))                        # too few instances to hold any out
+        seed, more = _seed(self.random_state), {}
+        if len(np.unique(y[fit]))<2: fit, valid, more = np.arange(len(y)), np.arange(len(y)), dict(refit=False)      # too few instances to hold any out
         if self.head=='finetune':
-            X = _encodable(X)
+            X, valid = _encodable(X), valid[np.isin(y[valid], y[fit])]
+            if not len(valid): valid = fit
             self.model_ = protocols['finetune'](lambda rows: X, y, fit, valid, seed, encoder=self.encoder_, epochs=self.epochs, lr=self.lr, bs=self.bs, patience=self.patience, progress=self.verbose)[1]
             del self.model_.learn.dls                                                       # nobody's recordings are kept
         else:
-            Z, more = self._Z(X), dict(epochs=self.epochs, patience=self.patience) if self.head=='mlp' else {}
+            Z, more = self._Z(X), more | (dict(epochs=self.epochs, patience=self.patience) if self.head=='mlp' else {})
             self.model_ = protocols[self.head](lambda rows: Z, y, fit, valid, seed, **more)[1]
         return self
 
