@@ -19,7 +19,7 @@ from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, quick_scores, rate
-from recipes import distance_learner, distances, recipes
+from recipes import distance_learner, distances, fitted_distance, recipes
 
 settings = ('minutes','distance_minutes','distance_lr','width')
 own = ('untrained','by_hand')                                   # nothing is trained
@@ -39,13 +39,6 @@ def fit_distance(args, kind, seed):
     steps = fit_for(learn, 60*args.distance_minutes, args.distance_lr)
     torch.save(learn.model.state_dict(), path.with_suffix('.partial')); path.with_suffix('.partial').rename(path)
     print(f'{kind}, seed {seed}: {steps} steps', flush=True)
-
-def fitted_distance(out, kind, seed, dls):
-    "The network of a distance that was fitted, or the name of a plain one"
-    if kind not in distances: return kind
-    net = distance_learner(kind, dls).model
-    net.load_state_dict(torch.load(out/f'{kind}_seed{seed}.pth', weights_only=True))
-    return net.eval()
 
 def run(args, name, lr, seed):
     path = args.out/f'{file_name(name, lr, seed)}.json'

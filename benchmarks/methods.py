@@ -21,7 +21,7 @@ from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import command_line, fit_for, length, pretraining_segments, rate, test_segments
-from recipes import ablations, departures, distance_learner, distances, methods, recipes
+from recipes import ablations, departures, distance_learner, distances, fitted_distance, methods, recipes
 
 beside = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')
 gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
@@ -69,13 +69,6 @@ def fit_distance(args, kind, seed):
     with learn.no_bar(): valid = float(learn.validate()[0])
     write(args, 'distance', kind, seed, steps=steps, valid_loss=valid)
 
-def fitted_distance(args, kind, seed, dls):
-    "The network of a distance that was fitted, or the name of a plain one"
-    if kind not in distances: return kind
-    net = distance_learner(kind, dls).model
-    net.load_state_dict(torch.load(args.out/f'{kind}_seed{seed}.pth', weights_only=True))
-    return net.eval()
-
 def anchors_a_step(name, dls):
     "Segments that a step compares with others: anchors, or segments of which views or answers are made"
     return len(dls.train.index[0]) if isinstance(dls.train, GroupDL) else dls.train.bs
@@ -85,7 +78,7 @@ def pretrain(args, name, seed):
     alone(seed)
     encoder, lr = RelConResNet34(nf=args.width), args.lrs.get(name, args.lrs['relcon'])      # first of all: for all the same
     recipe, dls = recipes[name], loaders(pretraining_segments(args.data), name, seed)
-    learn = recipe.learn(dls, fitted_distance(args, recipe.distance, seed, dls), encoder)
+    learn = recipe.learn(dls, fitted_distance(args.out, recipe.distance, seed, dls), encoder)
     steps = fit_for(learn, 60*args.minutes, lr)
     with learn.no_bar(): valid = float(learn.validate()[0])
     save_weights(learn, args.out/f'{name}_seed{seed}.safetensors', overwrite=True)

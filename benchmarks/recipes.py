@@ -4,6 +4,7 @@ Everything else is the same for all: the people, the encoder, the time.
 """
 from dataclasses import dataclass, field
 from typing import Callable
+import torch
 from tsai_relcon.all import *
 
 grouped = dict(n_groups=16, n_within=15, anchors='all')                     # 16 stretches of 16 segments, each an anchor
@@ -26,6 +27,13 @@ def distance_learner(name, dls):
     options, net = distances[name]
     if name=='masked': return masked_learner(dls, metrics=[])
     return motif_learner(dls, MotifDistance(dls.vars, **net), metrics=[], **options)
+
+def fitted_distance(out, kind, seed, dls):
+    "The network of a distance that was fitted into a folder, or the name of a plain one"
+    if kind not in distances: return kind
+    net = distance_learner(kind, dls).model
+    net.load_state_dict(torch.load(out/f'{kind}_seed{seed}.pth', weights_only=True))
+    return net.eval()
 
 views = dict(n_augment=2, projection=(256,128,50))
 beside_motion = dict(motion_only=True, gravity=.1)

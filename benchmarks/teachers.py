@@ -17,7 +17,8 @@ from tsai_relcon.all import *
 from tsai_relcon.callback import RankingSample
 from tsai_relcon.machine import about_machine
 from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, rate
-from recipes import grouped, mild
+from levers import loaders
+from recipes import mild
 
 def apart(f, weight):
     "f on motion alone, and the difference of means, of gravity, beside it"
@@ -42,10 +43,7 @@ def teacher(args, segs, name, seed):
     "(function that ranks, steps it was fitted)"
     if name in plain: return plain_distances[name], 0
     _, net, fs, on_motion, ranks = fitted[name]
-    rows, _ = choosing_splits(segs.subject)
-    train, valid = subject_splits(segs.subject[rows], .1, seed)
-    dls = relcon_dls(segs, splits=(rows[np.asarray(train)], rows[np.asarray(valid)]), small_groups='drop', valid_batches=4, seed=seed, **grouped)
-    learn = motif_learner(dls, MotifDistance(**net), metrics=[], fs=fs, motion_only=on_motion)
+    learn = motif_learner(loaders(segs, 'relcon', seed), MotifDistance(**net), metrics=[], fs=fs, motion_only=on_motion)
     steps, net = fit_for(learn, 60*args.minutes, args.lr), learn.model.eval()
     return ranks(lambda x, a, c: motif_distances(net, x, a, c)), steps
 

@@ -69,6 +69,7 @@ def _read(data, rate, length,
 ):
     "(Segments, DataFrame of gait targets or None), at the rate and length of the weights"
     from tsai_relcon import datasets as d, recordings as r
+    from tsai_relcon.store import is_store
     window = dict(rate=rate, length=length, **_overlap(overlap))
     labelled = label!='none'
     print(f'reading {data} at {rate:g} Hz, {length} samples a segment', flush=True)
@@ -79,7 +80,7 @@ def _read(data, rate, length,
     if data=='motionsense': return d.motionsense(**window), None
     if data=='mobgap': return d.mobgap(**window) if labelled else (_unlabelled_mobgap(window), None)
     if not Path(data).exists(): raise ValueError(f"`data`: there is no file and no folder {data}")
-    if (Path(data)/'recordings.npz').is_file(): raise ValueError(f"`data`: {data} is a store; of the commands relcon-pretrain takes one, in Python open_store(...)[rows] gives segments")
+    if is_store(data): raise ValueError(f"`data`: {data} is a store; of the commands relcon-pretrain takes one, in Python open_store(...)[rows] gives segments")
     if Path(data).suffix=='.npz':
         strides = labelled and 'target_rec' in r._layout(data)[0]
         if strides and place: raise ValueError(f"`place` is {place!r}; a file with strides is read whole")
