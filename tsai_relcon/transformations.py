@@ -328,7 +328,24 @@ class RelConDistance(BasePairwiseTransformerPanel):
 
 # %% ../nbs/13_transformations.ipynb #7d349227
 class _EncoderAndHead:
-    "What classifier and regressor share: the encoder, who is held out, the embeddings"
+    "What classifier and regressor share: arguments, the encoder, who is held out, the embeddings"
+    def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=1e-3, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
+        self.weights = weights
+        self.head = head
+        self.epochs = epochs
+        self.patience = patience
+        self.lr = lr
+        self.bs = bs
+        self.subject = subject
+        self.valid_pct = valid_pct
+        self.nf = nf
+        self.pretrain_epochs = pretrain_epochs
+        self.distance = distance
+        self.n_within = n_within
+        self.verbose = verbose
+        self.random_state = random_state
+        super().__init__()
+
     def _make_transformer(self, X):
         t = RelConTransformer(self.weights, nf=self.nf, epochs=self.pretrain_epochs, distance=self.distance, random_state=_seed(self.random_state), verbose=self.verbose, n_within=self.n_within)
         self.encoder_ = t._fit(X).encoder_
@@ -406,23 +423,6 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
         "property:randomness": "derandomized",
     }
 
-    def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=1e-3, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
-        self.weights = weights
-        self.head = head
-        self.epochs = epochs
-        self.patience = patience
-        self.lr = lr
-        self.bs = bs
-        self.subject = subject
-        self.valid_pct = valid_pct
-        self.nf = nf
-        self.pretrain_epochs = pretrain_epochs
-        self.distance = distance
-        self.n_within = n_within
-        self.verbose = verbose
-        self.random_state = random_state
-        super().__init__()
-
     def _fit(self, X, y):
         self._check_head(("linear","mlp","finetune"))
         self._make_transformer(X)
@@ -484,23 +484,6 @@ class RelConRegressor(_EncoderAndHead, BaseRegressor):
         "capability:random_state": True,
         "property:randomness": "derandomized",
     }
-
-    def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=1e-3, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
-        self.weights = weights
-        self.head = head
-        self.epochs = epochs
-        self.patience = patience
-        self.lr = lr
-        self.bs = bs
-        self.subject = subject
-        self.valid_pct = valid_pct
-        self.nf = nf
-        self.pretrain_epochs = pretrain_epochs
-        self.distance = distance
-        self.n_within = n_within
-        self.verbose = verbose
-        self.random_state = random_state
-        super().__init__()
 
     def _fit(self, X, y):
         self._check_head(("linear","finetune"))
