@@ -36,6 +36,7 @@ def fitted_distance(out, kind, seed, dls):
     return net.eval()
 
 views = dict(n_augment=2, projection=(256,128,50))
+mild_views    = views|dict(fs=mild)
 beside_motion = dict(motion_only=True, gravity=.1)
 
 methods = dict(
@@ -68,6 +69,9 @@ departures = dict(                                                         # fro
     apart_views=Recipe('real samples, gravity beside: head, views', 'apart', beside_motion|views),
     apart_own  =Recipe('real samples, gravity beside: head, two views, the own one nearest', 'apart', beside_motion|views|dict(own_view=True)),
     apart_five =Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives', 'apart', beside_motion|views|dict(own_view=True, nearest=5)),
+    apart_own_mild =Recipe('real samples, gravity beside: head, two mild views, the own one nearest', 'apart', beside_motion|mild_views|dict(own_view=True)),
+    apart_five_mild=Recipe('real samples, gravity beside: head, two mild views, the own one nearest, five nearest positives', 'apart', beside_motion|mild_views|dict(own_view=True, nearest=5)),
+    simclr_mild=Recipe('SimCLR, mild views', learner=simclr_learner, options=dict(fs=mild)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),
     spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),
     spectrum_own  =Recipe('ranked by spectra, head, two views, the own one nearest', 'spectrum', views|dict(own_view=True)),

@@ -1,6 +1,7 @@
 "The two stages as fastai callbacks: what they compute, what they put back, and what they leave alone"
 import os, signal
 from copy import deepcopy
+from functools import partial
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,8 @@ from fastai.callback.core import Callback, CancelBatchException, CancelEpochExce
 from fastai.learner import Learner, Metric
 from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
-from tsai_relcon.augment import random_augment
+from tsai_relcon.augment import negate, random_augment
+from tsai_relcon.baselines import SimCLR
 from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
@@ -239,6 +241,21 @@ def test_views_are_for_the_encoder_and_the_ranking_sees_the_segments(dls):
         def before_batch(self): clean.append((self.training, self.learn.xb[0].clone()))
     silently(make(dls, Look(), distance=watching, n_augment=2), 1)
     assert len(seen)==len(clean) and all(torch.equal(x, shown)!=training for x,(training,shown) in zip(seen, clean))
+
+def test_views_are_made_by_the_augmentations_named(dls):
+    shown = []
+    class Look(Callback):
+        order = 80
+        def before_batch(self):
+            if self.training: shown.append(self.learn.xb[0].clone())
+    ranked = []
+    def watching(x, a, c): ranked.append(x.clone()); return euclidean(x, a, c)
+    silently(make(dls, Look(), distance=watching, n_augment=1, fs=dict(negation=negate), own_view=True), 1)
+    assert shown and all(torch.equal(s, torch.cat([-x,-x])) for s,x in zip(shown, ranked))
+    for wrong in (dict(fs=[negate]), dict(fs=dict(negation='negate'))):
+        for method in (partial(RelCon, euclidean, n_augment=1), MotifReconstruction, SimCLR):
+            with pytest.raises(ValueError, match='`fs` is'): method(**wrong)
+    with pytest.raises(ValueError, match='`n` is 2; there are 1'): RelCon(euclidean, n_augment=2, fs=dict(negation=negate))
 
 def test_the_own_view_is_nearest_of_all(dls):
     learn = make(dls, spy := Spy(), n_augment=2, own_view=True, loss='relative', nearest=4)

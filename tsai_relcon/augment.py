@@ -6,9 +6,9 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/augment.html.md"""
 
 # %% auto #0
 __all__ = ['augmentations', 'add_noise', 'scale', 'negate', 'rotation_matrix', 'apply_rotation', 'rotate', 'shuffle_channels',
-           'reverse', 'permute', 'apply_time_warp', 'time_warp', 'random_augment', 'BatchAugmentation', 'TSAddNoise',
-           'TSScale', 'TSRotate', 'TSNegate', 'TSReverse', 'TSShuffleChannels', 'TSPermute', 'TSWarpTime',
-           'TSRandomAugment']
+           'reverse', 'permute', 'apply_time_warp', 'time_warp', 'augmentations_of', 'random_augment',
+           'BatchAugmentation', 'TSAddNoise', 'TSScale', 'TSRotate', 'TSNegate', 'TSReverse', 'TSShuffleChannels',
+           'TSPermute', 'TSWarpTime', 'TSRandomAugment']
 
 # %% ../nbs/04_augment.ipynb #3c20104a
 import warnings
@@ -146,14 +146,20 @@ augmentations = dict(noise=add_noise, scale=scale, rotation=rotate, negation=neg
                      channel_shuffle=shuffle_channels, permutation=permute, time_warp=time_warp)
 
 # %% ../nbs/04_augment.ipynb #4c7e44f6
+def augmentations_of(n:int, fs:dict=None)->list:
+    "The functions of which `n` are drawn. Raises ValueError unless `fs` is a dict of functions, n or more"
+    if fs is None: fs = augmentations
+    if not isinstance(fs, dict) or not all(map(callable, fs.values())): raise ValueError(f"`fs` is {fs!r:.80}; wanted augmentations by name, such as dict(noise=add_noise)")
+    if not 0<=n<=len(fs): raise ValueError(f"`n` is {n}; there are {len(fs)} augmentations to draw from, each at most once")
+    return list(fs.values())
+
 def random_augment(x:Tensor,        # (B, C, L)
                    n:int=2,         # How many, without replacement
                    fs:dict=None,    # Augmentations to draw from, by name; default: `augmentations`, all eight
                    generator:torch.Generator=None
                   )->Tensor:
     "`n` augmentations of each segment, drawn for it alone and applied in the order drawn. Raises ValueError if `n` is too large"
-    fs = list((augmentations if fs is None else fs).values())
-    if not 0<=n<=len(fs): raise ValueError(f"`n` is {n}; there are {len(fs)} augmentations to draw from, each at most once")
+    fs = augmentations_of(n, fs)
     drawn = torch.rand(len(x), len(fs), generator=generator, device=x.device).argsort(1)[:,:n]
     x = x.clone()
     for turn in drawn.unbind(1):

@@ -22,7 +22,7 @@ from fastcore.basics import listify
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from .augment import permute, random_augment, reverse, time_warp
+from .augment import augmentations_of, permute, random_augment, reverse, time_warp
 from .batches import GroupDL, segment_dls
 from .callback import DisturbedPretext, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
@@ -40,6 +40,7 @@ class SimCLR(DisturbedPretext):
                  seed:int=0        # For the views of validation
                 ):
         if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
+        augmentations_of(n_augment, fs)
         self.tau, self.n_augment, self.fs, self.seed = tau, n_augment, fs, seed
     def loss_func(self, z, *_): return nt_xent(z, self.tau)
     def pretext(self, x):
@@ -65,6 +66,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    arch_config:dict=None,  # For the class, such as dict(nf=16)
                    tau:float=.1,           # Temperature
                    n_augment:int=2,        # Augmentations of a view
+                   fs:dict=None,           # Augmentations to draw from, by name; None: all eight
                    projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
                    bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
                    metrics=view_accuracy,
@@ -74,7 +76,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs)
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection)
-    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[SimCLR(tau, n_augment)] + listify(cbs), **kwargs)
+    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[SimCLR(tau, n_augment, fs)] + listify(cbs), **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #a82cb0e0
 def permute_quarters(x:Tensor, # (B, C, L)

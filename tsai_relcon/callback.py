@@ -21,7 +21,7 @@ from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Metric
 from .core import Segments
 from .machine import keep_freed_memory
-from .augment import random_augment
+from .augment import augmentations_of, random_augment
 from .batches import GroupDL, SeededDL, batch_index, check_count
 from .losses import RelConLoss, cosine_similarities
 from .plain_distances import plain_distances
@@ -93,6 +93,7 @@ class MotifReconstruction(DisturbedPretext):
                  seed:int=0,       # For the disturbances of validation
                  motion_only:bool=False # Take each segment's mean over time, its gravity, out first
                 ):
+        augmentations_of(n_augment, fs)
         self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, seed, motion_only, reconstruction_loss
     def pretext(self, x):
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
@@ -114,6 +115,7 @@ class RelCon(LeftOut, PretextCallback):
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
                  n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are
+                 fs:dict=None,        # Augmentations to draw these from, by name; None: all eight
                  own_view:bool=False  # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
                 ):
         if isinstance(distance, Learner): distance = distance.model
@@ -126,7 +128,8 @@ class RelCon(LeftOut, PretextCallback):
         if attention is not None: check_attention(attention)
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
         self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
-        self.candidates, self.n_augment, self.own_view = candidates, check_count('n_augment', n_augment, 0), own_view
+        self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
+        augmentations_of(n_augment, fs)
         if own_view and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either")
         if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
@@ -164,8 +167,8 @@ class RelCon(LeftOut, PretextCallback):
 
     def _show_views(self, x, d, anchors, candidates):
         "What the encoder sees in place of the segments"
-        if not self.own_view: self.learn.xb = (random_augment(x, self.n_augment),); return
-        self.learn.xb = (torch.cat([random_augment(x, self.n_augment) for _ in range(2)]),)
+        if not self.own_view: self.learn.xb = (random_augment(x, self.n_augment, self.fs),); return
+        self.learn.xb = (torch.cat([random_augment(x, self.n_augment, self.fs) for _ in range(2)]),)
         nearest_of_all = d.amin(1, keepdim=True).sub(1).clamp(max=0)
         self.learn.yb = (torch.cat([nearest_of_all, d], 1), anchors, len(x)+torch.cat([anchors[:,None], candidates], 1))
 

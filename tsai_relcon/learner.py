@@ -128,6 +128,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    loss:str='relative',       # 'relative', or the paper's ablations 'binary' and 'log_ratio'
                    nearest:int=None,          # Only so many of the nearest candidates are positives; None: all, as in the paper
                    n_augment:int=0,           # Augmentations of what the encoder sees in training; 0: none, as in the paper
+                   fs:dict=None,              # Augmentations to draw these from, by name; None: all eight
                    own_view:bool=False,       # Two views of each segment, an anchor's own other view its nearest candidate; False: as in the paper
                    projection:tuple=None,     # Widths of a head for the time of pretraining, such as (256,128,50); None: none, as in the paper
                    distance_epochs:int=10,    # If a distance is fitted here
@@ -146,7 +147,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     distance = _fitting_distance(distance, dls)
     encoder = make_encoder(dls, arch, arch_config)
     if projection is not None: encoder = with_projection(encoder, dls, projection)
-    method = RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view)
+    method = RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, fs, own_view)
     return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
