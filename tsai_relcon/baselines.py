@@ -62,7 +62,7 @@ def _plain(dls, bs, by_motion=False):
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
-                   arch=RelConResNet34,    # Encoder: a class, called with (c_in, None), or a module (B, C, L) -> (B, E)
+                   arch=RelConResNet34,    # Encoder: see `relcon_learner`
                    arch_config:dict=None,  # For the class, such as dict(nf=16)
                    tau:float=.1,           # Temperature
                    n_augment:int=2,        # Augmentations of a view
@@ -123,7 +123,7 @@ class AugPred(DisturbedPretext):
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
-                    arch=RelConResNet34,    # Encoder: a class, called with (c_in, None), or a module (B, C, L) -> (B, E)
+                    arch=RelConResNet34,    # Encoder: see `relcon_learner`
                     arch_config:dict=None,  # For the class, such as dict(nf=16)
                     bs:int=256,             # Segments a batch, for dls of `relcon_dls`
                     by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
@@ -285,7 +285,7 @@ class REBAR(LeftOut, DisturbedPretext):
 @delegates(Learner.__init__, but=['model','loss_func','cbs'])
 def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                   distance=None,          # `MaskedDistance`, Learner of one, or None: fit one first
-                  arch=RelConResNet34,    # Encoder: a class, called with (c_in, None), or a module (B, C, L) -> (B, E)
+                  arch=RelConResNet34,    # Encoder: see `relcon_learner`
                   arch_config:dict=None,  # For the class, such as dict(nf=16)
                   tau:float=.1,           # Temperature
                   alpha:float=0.,         # Share of the loss between groups; 0 for activities

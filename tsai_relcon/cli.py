@@ -173,8 +173,9 @@ def _regression_target(segs, targets, target, protocol):
 def _compared(encoder, segs, seed, protocol):
     import numpy as np
     from fastai.torch_core import no_random
+    from tsai_relcon.models import encoder_from_config
     from tsai_relcon.probes import hand_features
-    with no_random(seed): untrained = type(encoder)(encoder.c_in, nf=encoder.nf).eval()
+    with no_random(seed): untrained = encoder_from_config(encoder.config).eval()
     frozen = {} if protocol=='finetune' else {'features by hand': lambda X: hand_features(X, segs.rate), 'a constant': np.zeros((len(segs), 1))}
     return {'encoder': encoder, 'untrained': untrained, **frozen}
 
@@ -245,6 +246,7 @@ def relcon_pretrain(
     out:str,                   # Folder for distance.safetensors, encoder.safetensors and the losses
     rate:float=100.,           # Samples a second to train on
     length:int=256,            # Samples a segment
+    arch:str='RelConResNet34', # The encoder: the paper's, or a name of tsai's with a backbone, such as InceptionTimePlus
     width:int=64,              # First width of the ResNet-34; the paper's is 64, 16 is quick on a CPU
     epochs:int=10,             # Of the encoder
     lr:float=1e-3,             # Its rate of learning, one cycle
@@ -275,6 +277,7 @@ def relcon_pretrain(
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
+    arch_config = _arch_config(arch, width)
     motif = load_distance(distance, rate) if distance else None
     if Path(data).is_dir() and Path(data).resolve() in (o := Path(out).resolve(), *o.parents): raise ValueError(f"`out`: {out} lies in the data's folder, whose files are read; wanted another")
     folder, run = _run_folder(out, settings, overwrite, resume)
@@ -289,10 +292,17 @@ def relcon_pretrain(
         print(f"{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {' and '.join(str(len(dl.dataset)) for dl in dls.loaders)} in groups of {within+1} or more", flush=True)
         if not run: _begin_run(folder, settings)
         if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
-        learn = _fit(relcon_learner(dls, motif, arch_config=dict(nf=width), motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
+        learn = _fit(relcon_learner(dls, motif, arch, arch_config, motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
         stopped = learn.stop_on_interrupt.interrupted
         if not stopped: _end_run(folder, settings)
         print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
+
+def _arch_config(arch, width):
+    "What the encoder is made with. Raises ValueError for a width that another than the ResNet-34 would not know"
+    from tsai_relcon.models import named_arch
+    if arch=='RelConResNet34': return dict(nf=width)
+    named_arch(arch)                                        # hours before it is made
+    if width!=64: raise ValueError(f"`width` is {width}; it is the ResNet-34's, and `arch` is {arch!r}")
 
 def _run_settings(options, reading):
     "The options of a run as plain values, those of reading with their defaults; places without regard to where the command was given"

@@ -32,7 +32,7 @@ from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, check_count, segment_dls
-from .models import RelConResNet34, WithHead, mlp_head
+from .models import BackboneEncoder, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
@@ -91,12 +91,14 @@ def _fitting_distance(distance, dls):
     return distance
 
 def make_encoder(dls, arch, arch_config=None):
-    "The encoder that a learner is asked to train"
+    "The encoder that a learner is asked to train. Raises ValueError for an architecture that is not known, or cannot be one"
+    if isinstance(arch, str): arch = named_arch(arch)
     if isinstance(arch, nn.Module):
         if arch_config: raise ValueError(f"`arch_config` is {arch_config}, but `arch` is a module already; configure it where it is made")
-        return arch
+        return tsai_encoder(arch, dls.vars, dls.len) if is_of_tsai(arch) else arch
+    if is_of_tsai(arch): return tsai_encoder(arch, dls.vars, dls.len, arch_config)
     if callable(arch): return arch(dls.vars, None, **(arch_config or {}))
-    raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, or a module")
+    raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, its name, or a module")
 
 def embedding_width(encoder, dls)->int:
     "How many numbers an embedding has"
@@ -118,7 +120,7 @@ def encoder_of(model):
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, whose batches are then their own pools of candidates (y is not used)
                    distance=None,             # `MotifDistance`, path of a saved one, name in `plain_distances`, function, or None: fit one first
-                   arch=RelConResNet34,       # Encoder: a class, called with (c_in, None), or a module (B, C, L) -> (B, E)
+                   arch=RelConResNet34,       # Encoder: a class of tsai's with a backbone or its name, another class, called with (c_in, None), or a module (B, C, L) -> (B, E)
                    arch_config:dict=None,     # For the class, such as dict(nf=16)
                    tau:float=.1,              # Temperature
                    attention:str=None,        # Rank with 'sparsemax' or 'softmax'; None: the distance's own
@@ -217,9 +219,9 @@ def pretrained_on(encoder # Learner, or what `load_encoder` gives
 def _kind(model):
     "What is written of a model: its kind, its configuration, its tensors"
     if isinstance(model, MotifDistance): return 'distance', model.config, model.state_dict()
-    if isinstance(model, RelConResNet34):
-        return 'encoder', dict(arch='RelConResNet34', c_in=model.c_in, nf=model.nf), {k:v for k,v in model.state_dict().items() if k.startswith('backbone.')}
-    raise ValueError(f"`learn`: a {type(model).__name__} cannot be written as a portable file; wanted a `RelConResNet34`, a `MotifDistance`, or a Learner of one. For others there is learn.save(name, with_opt=False)")
+    if isinstance(model, (RelConResNet34,BackboneEncoder)) and model.config:
+        return 'encoder', model.config, {k:v for k,v in model.state_dict().items() if k.startswith('backbone.')}
+    raise ValueError(f"`learn`: a {type(model).__name__} cannot be written as a portable file; wanted a `RelConResNet34`, one of tsai's architectures made by a learner of its class, a `MotifDistance`, or a Learner of one. For others there is learn.save(name, with_opt=False)")
 
 def _plain(o):
     "numpy and torch numbers as Python's, anything else as text"
@@ -283,11 +285,11 @@ def _load_state(model, state, name):
 
 def load_encoder(path,            # File of `save_weights`
                  rate:float=None  # Hz of the data it is for, checked if given
-                )->RelConResNet34:
-    "The encoder of a file, in evaluation mode; `.info` holds what the file says of it. Raises ValueError for a file that does not fit"
+                )->nn.Module:
+    "The encoder of a file, a `RelConResNet34` or a `BackboneEncoder`, in evaluation mode; `.info` holds what the file says of it. Raises ValueError for a file that does not fit"
     def make(config):
-        if config.get('arch')!='RelConResNet34': raise ValueError(f"`path`: {path} holds a {config.get('arch')}; wanted a RelConResNet34")
-        return RelConResNet34(config['c_in'], nf=config['nf'])
+        try: return encoder_from_config(config)
+        except ValueError as e: raise ValueError(f"`path`: {path} holds an encoder that cannot be made: {e}") from None
     return _load(path, 'encoder', make, rate)
 
 def load_distance(path, rate:float=None)->MotifDistance:

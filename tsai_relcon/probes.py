@@ -30,10 +30,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
-with warnings.catch_warnings(): from tsai.models.layers import GAP1d, create_fc_head     # tsai silences the whole process
+with warnings.catch_warnings(): from tsai.models.layers import create_fc_head     # tsai silences the whole process
 from .core import check_rate, check_windows
 from .splits import subject_splits
 from .callback import KeepBest
+from .models import MeanOverTime
 from .learner import embed_segments, encoder_of, plain_adam
 
 # %% ../nbs/10_probes.ipynb #cbb6d10c
@@ -109,7 +110,7 @@ def _network(encoder, c_out):
     "A copy of the encoder's backbone under a new head"
     model = encoder_of(encoder)
     if not (hasattr(model, 'backbone') and hasattr(model, 'head_nf')): raise ValueError(f"`encoder` is a {type(model).__name__}; to be fine-tuned it needs a `backbone` and a `head_nf`, as tsai's architectures and RelConResNet34 have")
-    head = nn.Sequential(GAP1d(1), *create_fc_head(model.head_nf, c_out, flatten=False, lin_ftrs=[512], act=nn.ReLU()))
+    head = nn.Sequential(MeanOverTime(), *create_fc_head(model.head_nf, c_out, flatten=False, lin_ftrs=[512], act=nn.ReLU()))
     net = nn.Sequential(OrderedDict(backbone=deepcopy(model.backbone), head=head))
     return net.requires_grad_(True)
 

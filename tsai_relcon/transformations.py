@@ -197,6 +197,11 @@ class RelConTransformer(BaseTransformer):
         if self.encoder_.c_in!=X.shape[1]: raise ValueError(f"`weights` are for {self.encoder_.c_in} channels; the panel has {X.shape[1]}")
         return self
 
+    def _options(self):
+        "Of the learner; `nf` is the ResNet-34's"
+        options = self.options or {}
+        return options if 'arch' in options else dict(arch_config=dict(nf=self.nf)) | options
+
     def _pretrained(self, X):
         _check_whole(nf=self.nf, epochs=self.epochs, distance_epochs=self.distance_epochs, n_groups=self.n_groups, n_within=self.n_within)
         if not 0<self.crop<=1: raise ValueError(f"`crop` is {self.crop!r}; wanted a share of the instance: above 0, up to 1")
@@ -209,7 +214,7 @@ class RelConTransformer(BaseTransformer):
         with no_random(seed):
             distance = self.distance
             if distance is None: distance = _fit_distance(dls, self.distance_epochs, self.distance_lr, self.verbose)
-            learn = relcon_learner(dls, distance, arch_config=dict(nf=self.nf), metrics=[], **(self.options or {}))
+            learn = relcon_learner(dls, distance, metrics=[], **self._options())
             bar, log = _quiet(learn, self.verbose)
             with bar, log: learn.fit_one_cycle(self.epochs, self.lr)
         return _encoder(learn)
