@@ -204,7 +204,7 @@ def test_what_does_not_fit_the_data_is_refused(dls, learn, tmp_path):
     other = load_distance(save_weights(MotifDistance(), tmp_path/'d', rate=100))
     with pytest.raises(ValueError, match='100 Hz; the data have 50'): relcon_learner(dls, other)
     with pytest.raises(ValueError, match='arch_config'): relcon_learner(dls, euclidean, arch=RelConResNet34(nf=4), arch_config=dict(nf=8))
-    with pytest.raises(ValueError, match='`arch`'): relcon_learner(dls, euclidean, arch='RelConResNet34')
+    with pytest.raises(ValueError, match='`arch`'): relcon_learner(dls, euclidean, arch='ResNet34')
     with pytest.raises(ValueError, match='`rate` is 100'): save_weights(learn, tmp_path/'e', rate=100)
     with pytest.raises(ValueError, match='`rate` is -5'): save_weights(learn.model, tmp_path/'e', rate=-5)
     with pytest.raises(ValueError, match='MotifDistance; wanted'): get_embeddings(MotifDistance(), dls.valid.dataset.segs)

@@ -11,7 +11,7 @@ __all__ = ['SameConv1d', 'PreActBlock', 'RelConResNet34', 'register', 'MeanOverT
 # %% ../nbs/06_models.ipynb #bb52783b
 import sys, warnings
 from collections import OrderedDict
-from functools import wraps
+from functools import partial, wraps
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -118,10 +118,16 @@ def named_arch(name:str):
     if name not in all_arch_names: raise ValueError(f"`arch` is {name!r}; wanted 'RelConResNet34', or a name of tsai's such as 'InceptionTimePlus' (all: tsai.learner.all_arch_names)")
     return get_arch(name)
 
+def _is_known(name, arch):
+    "Would another, who has the name alone, come to the same?"
+    try: return named_arch(name) is arch
+    except ValueError: return False
+
 def is_of_tsai(arch)->bool:
     "Is it a class (or made from one), a function or a module of tsai's models?"
-    kind = type(arch) if isinstance(arch, nn.Module) else arch
-    return any(getattr(c, '__module__', '').startswith('tsai.models') for c in getattr(kind, '__mro__', (kind,)))
+    kind = type(arch) if isinstance(arch, nn.Module) else arch.func if isinstance(arch, partial) else arch
+    origins = (*getattr(kind, '__mro__', (kind,)), type(kind))                   # of tsai's named_partial the type alone tells
+    return any(str(getattr(o, '__module__', '')).startswith(('tsai.models','tsai.utils')) for o in origins)
 
 def tsai_encoder(arch,             # Class, function or module of tsai's, with a `backbone`
                  c_in:int,         # Channels of a segment
@@ -133,10 +139,10 @@ def tsai_encoder(arch,             # Class, function or module of tsai's, with a
     if isinstance(arch, nn.Module): name, model = type(arch).__name__, arch
     else:
         with warnings.catch_warnings(): from tsai.models.utils import build_ts_model
-        name = arch.__name__
+        name = getattr(arch, '__name__', repr(arch))
         try: model = build_ts_model(arch, c_in, 2, seq_len, arch_config=arch_config or {}, device='cpu')     # of two classes: its head is not used
-        except TypeError as e: raise ValueError(f"`arch`: tsai could not make a {name} of {c_in} channels and {seq_len} samples with {arch_config or {}} ({e})") from None
-        config = dict(arch=name, c_in=c_in, seq_len=seq_len, arch_config=arch_config or {})
+        except (TypeError,AttributeError) as e: raise ValueError(f"`arch`: tsai could not make a {name} of {c_in} channels and {seq_len} samples with {arch_config or {}} ({e})") from None
+        if _is_known(name, arch): config = dict(arch=name, c_in=c_in, seq_len=seq_len, arch_config=arch_config or {})
     if not hasattr(model, 'backbone'): raise ValueError(f"`arch`: {name} has no `backbone` to pretrain; take one of tsai's with a head apart, such as InceptionTimePlus (most names that end in Plus)")
     if not any(p.requires_grad for p in model.backbone.parameters()): raise ValueError(f"`arch`: the backbone of {name} has nothing to train")
     training = model.training

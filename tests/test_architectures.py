@@ -1,0 +1,104 @@
+"RelCon is a method, not a network: tsai's architectures pretrain, are kept, and go on in tsai"
+import json
+from functools import partial
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from safetensors import safe_open
+from safetensors.torch import save_file
+import tsai.learner
+from tsai.data.core import TSClassification, get_ts_dls
+from tsai.learner import ts_learner
+from tsai.models.InceptionTime import InceptionTime
+from tsai.models.InceptionTimePlus import InceptionTimePlus
+from tsai.models.MINIROCKETPlus_Pytorch import MiniRocketPlus
+from tsai.models.RNN_FCNPlus import LSTM_FCNPlus
+from tsai.models.TSTPlus import TSTPlus
+from tsai.models.XResNet1dPlus import xresnet1d18plus
+from tsai.tslearner import TSClassifier
+from tsai_relcon.baselines import augpred_learner, simclr_learner
+from tsai_relcon.batches import relcon_dls
+from tsai_relcon.evaluation import evaluate
+from tsai_relcon.learner import get_embeddings, load_encoder, relcon_learner, save_weights, weights_info
+from tsai_relcon.models import BackboneEncoder, RelConResNet34, encoder_from_config, register, tsai_encoder
+from tsai_relcon.splits import subject_splits
+
+small = [(InceptionTimePlus, dict(nf=4)), (TSTPlus, dict(d_model=16, n_heads=2, d_ff=16, n_layers=1)), (LSTM_FCNPlus, dict(hidden_size=8, conv_layers=[8,8,8])), (xresnet1d18plus, None), ('ResNetPlus', dict(nf=4)), ('InceptionTimePlus17x17', None)]
+
+def silently(learn, *args, **kw):
+    with learn.no_bar(), learn.no_logging(): learn.fit(*args, **kw)
+
+@pytest.fixture(scope='module')
+def dls(few): return relcon_dls(few[::2], n_groups=8, n_within=3, splits=subject_splits(few[::2].subject), train_batches=2, valid_batches=1)
+
+@pytest.fixture(scope='module')
+def inception(dls):
+    torch.manual_seed(0)
+    learn = relcon_learner(dls, 'euclidean', InceptionTimePlus, dict(nf=4))
+    silently(learn, 1)
+    return learn
+
+@pytest.mark.parametrize('arch, config', small, ids=lambda o: getattr(o, '__name__', str(o)))
+def test_pretrains_is_kept_and_embeds(dls, few, tmp_path, arch, config):
+    learn = relcon_learner(dls, 'euclidean', arch, config)
+    before = [p.clone() for p in learn.model.parameters()]
+    silently(learn, 1, 1e-2)
+    assert any(not torch.equal(a, b) for a,b in zip(before, learn.model.parameters()))
+    Z, features = get_embeddings(learn, few[:20]), learn.model.eval().backbone(torch.from_numpy(few.X[:20]))
+    np.testing.assert_allclose((features.mean(2) if features.ndim==3 else features).detach(), Z, atol=1e-4)
+    assert Z.shape==(20, learn.model.head_nf) and Z.std(0).max()>0
+    again = load_encoder(save_weights(learn, tmp_path/'e.safetensors'), rate=50)
+    assert isinstance(again, BackboneEncoder) and again.info['config']==learn.model.config
+    np.testing.assert_array_equal(get_embeddings(again, few[:20]), Z)
+    other = encoder_from_config(again.config).eval()                      # the same kind, untrained
+    assert not np.allclose(get_embeddings(other, few[:20]), Z, atol=1e-3)
+
+def test_a_module_gives_its_backbone(dls, few):
+    model = InceptionTimePlus(3, 5, nf=4)
+    learn = relcon_learner(dls, 'euclidean', model)
+    assert learn.model.backbone is model.backbone and learn.model.config is None
+    assert get_embeddings(learn, few[:4]).shape==(4, 16)
+    with pytest.raises(ValueError, match='cannot be written'): save_weights(learn, 'nowhere')      # with what it was made is not known
+
+def test_other_methods_train_other_encoders_too(dls):
+    for make in (simclr_learner, augpred_learner):
+        learn = make(dls, InceptionTimePlus, dict(nf=4), bs=32)
+        silently(learn, 1)
+        assert isinstance(learn.model.encoder, BackboneEncoder) and np.isfinite(learn.recorder.values[-1]).all()
+
+def test_goes_on_in_tsai_and_in_the_probes(inception, few, tmp_path):
+    inception.path = tmp_path
+    inception.save('pretrained', with_opt=False)
+    labelled = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=32, num_workers=0)
+    clf = ts_learner(labelled, InceptionTimePlus, arch_config=dict(nf=4), pretrained=True, weights_path=tmp_path/'models/pretrained.pth')
+    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), inception.model.backbone.state_dict()[k].cpu())
+    with clf.no_bar(), clf.no_logging(): clf.fine_tune(1)
+    table = evaluate(inception, few, protocol='finetune', folds=3, epochs=1)
+    assert table.loc[('segment','mean'), 'macro_f1']>0
+    evaluate(relcon_learner(inception.dls, 'euclidean', LSTM_FCNPlus), few, protocol='finetune', folds=3, epochs=1)      # features without time
+
+@pytest.mark.parametrize('arch, config, says', [
+    (InceptionTime, None, 'InceptionTime has no `backbone`'), (MiniRocketPlus, None, 'nothing to train'), ('VGG', None, "`arch` is 'VGG'"), (InceptionTimePlus, dict(width=3), "could not make a InceptionTimePlus"),
+    (partial(InceptionTimePlus, nf=4), None, 'could not make a'), (None, None, '`arch` is None'), (InceptionTimePlus(3, 2), dict(nf=4), '`arch_config`')])
+def test_what_cannot_be_an_encoder_is_named(dls, arch, config, says):
+    with pytest.raises(ValueError, match=says): relcon_learner(dls, 'euclidean', arch, config)
+
+def test_a_file_names_no_code(inception, tmp_path):
+    "An architecture is looked up among tsai's names, never imported by what a file says"
+    path = save_weights(inception, tmp_path/'e.safetensors')
+    with safe_open(path, 'pt') as f: state = {k: f.get_tensor(k) for k in f.keys()}
+    for name in ('os.system', 'torch.load', 'tsai.learner.load_learner', '__import__', None):
+        info = weights_info(path)
+        info['config']['arch'] = name
+        save_file(state, tmp_path/'bad.safetensors', metadata=dict(tsai_relcon=json.dumps(info)))
+        with pytest.raises(ValueError, match='cannot be made'): load_encoder(tmp_path/'bad.safetensors')
+
+def test_registered_by_name(few):
+    before = list(tsai.learner.all_arch_names)
+    register(); register()
+    assert tsai.learner.all_arch_names.count('RelConResNet34')==1 and set(before)<=set(tsai.learner.all_arch_names)
+    assert tsai.learner.get_arch('RelConResNet34') is RelConResNet34 and tsai.learner.get_arch('InceptionTimePlus') is InceptionTimePlus
+    with pytest.raises(ValueError, match='Nothing not found'): tsai.learner.get_arch('Nothing')
+    clf = TSClassifier(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], arch='RelConResNet34', arch_config=dict(nf=4), num_workers=0)
+    assert type(clf.model) is RelConResNet34 and clf.model.c_out==len(np.unique(few.labels))
