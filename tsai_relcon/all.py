@@ -23,4 +23,5 @@ from .learner import *
 from .probes import *
 from .baselines import *
 from .evaluation import *
+from .export import *
 from .plots import *

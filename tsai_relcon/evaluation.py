@@ -26,7 +26,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_ab
 from .core import Segments, as_column, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
-from .learner import get_embeddings, _known_of, load_encoder, pretrained_on, subject_marks, validation_transform
+from .learner import get_embeddings, known_of, load_encoder, pretrained_on, subject_marks, validation_transform
 from .probes import check_options, options_of, protocols
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
@@ -113,7 +113,7 @@ def match_segments(segs:Segments,
 def _features(encoder, segs, protocol, resample, any_length, progress):
     "A function of the rows fitted on that gives what a protocol fits on; only what has a `fit` looks at the rows"
     if isinstance(encoder, (Learner,nn.Module)):
-        known = _known_of(encoder)
+        known = known_of(encoder)
         segs = match_segments(segs, known.get('rate'), known.get('length'), resample, any_length)
         Z = _inputs(encoder, segs.X) if protocol=='finetune' else _check_embeddings(get_embeddings(encoder, segs, progress=progress), len(segs))
     elif _is_transformer(encoder): return partial(_fitted_embeddings, encoder, segs.X)
