@@ -8,6 +8,7 @@ import torch
 from tsai_relcon.all import *
 
 grouped = dict(n_groups=16, n_within=15, anchors='all')                     # 16 stretches of 16 segments, each an anchor
+small   = dict(n_groups=16, n_within=7,  anchors='all')                     # half as many: with two views, as many as SimCLR's
 
 @dataclass(frozen=True)
 class Recipe:
@@ -71,6 +72,10 @@ departures = dict(                                                         # fro
     apart_five =Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives', 'apart', beside_motion|views|dict(own_view=True, nearest=5)),
     apart_own_mild =Recipe('real samples, gravity beside: head, two mild views, the own one nearest', 'apart', beside_motion|mild_views|dict(own_view=True)),
     apart_five_mild=Recipe('real samples, gravity beside: head, two mild views, the own one nearest, five nearest positives', 'apart', beside_motion|mild_views|dict(own_view=True, nearest=5)),
+    apart_own_small =Recipe('real samples, gravity beside: head, two views, the own one nearest; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True), way=small),
+    apart_five_small=Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=5), way=small),
+    apart_two_small =Recipe('real samples, gravity beside: head, two views, the own one nearest, two nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=2), way=small),
+    spectrum_five_small=Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'spectrum', views|dict(own_view=True, nearest=5), way=small),
     simclr_mild=Recipe('SimCLR, mild views', learner=simclr_learner, options=dict(fs=mild)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),
     spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),

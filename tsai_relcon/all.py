@@ -10,6 +10,7 @@ from .store import *
 from .batches import *
 from .convert import *
 from .datasets import *
+from .devices import *
 from .augment import *
 from .layers import *
 from .models import *

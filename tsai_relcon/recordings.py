@@ -32,7 +32,7 @@ def regular_stretches(time:np.ndarray,      # (T,) seconds, not falling
     return [_on_a_grid(time[part], a[part], part, rate) for part in np.split(rows, np.flatnonzero(np.diff(time[rows])>max_gap)+1) if len(part)>1]
 
 def _on_a_grid(t, a, rows, rate):
-    grid = t[0] + np.arange(int((t[-1]-t[0])*rate+1e-6)+1)/rate
+    grid = t[0] + np.arange(int((t[-1]-t[0])*rate+1e-3)+1)/rate
     return t[0], np.stack([np.interp(grid, t, axis) for axis in a.T], 1), rows[np.searchsorted((t[1:]+t[:-1])/2, grid)]
 
 def _check_max_gap(max_gap):
