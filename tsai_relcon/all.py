@@ -25,4 +25,5 @@ from .probes import *
 from .baselines import *
 from .evaluation import *
 from .export import *
+from .heads import *
 from .plots import *

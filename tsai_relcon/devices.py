@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .core import Segments, tell
-from .recordings import _check_columns, _csv_columns, _scale, check_window, cut_stretches, native_rate, regular_stretches
+from .recordings import _check_columns, _csv_columns, _csv_paths, _scale, check_window, cut_stretches, native_rate, regular_stretches
 
 # %% ../nbs/03_devices.ipynb #8b2e0006
 @dataclass(eq=False, repr=False)
@@ -136,16 +136,16 @@ def device_stretches(path, **kwargs)->list: # (subject, start in seconds since 1
 def device_files(path)->list:
     "The device files at a path: itself, or those in a folder and its folders. Raises ValueError if there is none"
     path = Path(path)
-    files = sorted(f for f in path.rglob('*') if f.is_file() and is_device_file(f)) if path.is_dir() else [path]*path.is_file()
+    files = sorted(f for f in path.rglob('*') if f.is_file() and is_device_file(f)) if path.is_dir() else [path]*(path.is_file() and is_device_file(path))
     if not files: raise ValueError(f"`path`: there is no device file ({', '.join(device_suffixes)}) {'in' if path.is_dir() else 'at'} {path}")
     return files
 
-def from_devices(path,              # One file of a device, or a folder of them
+def from_devices(path,              # One file of a device, or a folder of them; with `unit`, CSV files
                  rate:float=None,   # Hz wanted; None: that of the first file
                  length:int=None,   # Samples a segment; None: 2.56 s
                  overlap:float=0.,  # Share that the next one repeats
                  **kwargs           # Of `read_device`
                 )->Segments:
     "Segments of worn time of all files, the name of each as its subject. Raises ValueError for what cannot be read, with the name of the file"
-    stretches = [s for f in device_files(path) for s in read_device(f, **kwargs).stretches()]
+    stretches = [s for f in (device_files if kwargs.get('unit') is None else _csv_paths)(path) for s in read_device(f, **kwargs).stretches()]
     return _cut(stretches, rate, length, overlap, str(path))

@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/plots.html.md"""
 
 # %% auto #0
 __all__ = ['plot_losses', 'plot_ranked', 'plot_attention', 'plot_embeddings', 'plot_confusion', 'plot_roc', 'plot_predicted',
-           'plot_label_efficiency']
+           'plot_label_efficiency', 'plot_days']
 
 # %% ../nbs/12_plots.ipynb #d358ad25
 import numpy as np
@@ -227,4 +227,33 @@ def plot_label_efficiency(table:pd.DataFrame,        # Of `label_efficiency`
     ax.set(xscale='log', xlabel='labelled segments a class', ylabel=metric.replace('_', ' '), title=title)
     ax.set_xticks(n, [str(i) for i in n]); ax.minorticks_off()
     if named: ax.legend(frameon=False, fontsize=8)
+    return ax
+
+# %% ../nbs/12_plots.ipynb #7e4d0002
+def _hours(first, last):
+    "Whole hours round a span, unless it is a short one"
+    return (first, last) if last-first<2 else (np.floor(first), min(24, np.ceil(last)))
+
+def plot_days(table:pd.DataFrame,  # Of `pool_minutes`: subject, time (seconds; midnight is a whole number of days), label
+              seconds:float=60.,   # Width of its bins
+              ax=None,
+              title:str=''
+             ):
+    "Labels by the clock, a row a day. Raises ValueError for a table without them"
+    lacks = [c for c in ('subject','time','label') if not isinstance(table, pd.DataFrame) or c not in table]
+    if lacks or not len(table): raise ValueError(f"`table` has no {' and no '.join(lacks) or 'rows'}; wanted that of `pool_minutes`")
+    time = _finite(table.time, 'time')
+    day, hour = np.floor(time/86400), time%86400/3600
+    rows = list(dict.fromkeys(zip(table.subject, day)))
+    names = np.unique(table.label.astype(str))
+    ax = _axes(ax, 8, .8+.32*len(rows))
+    for name,colour in zip(names, _colours(len(names))):
+        for y,(who,d) in enumerate(rows):
+            here = ((table.subject==who) & (day==d) & (table.label.astype(str)==name)).to_numpy()
+            if here.any(): ax.broken_barh([(h, seconds/3600) for h in hour[here]], (y-.4, .8), facecolors=[colour], lw=0)
+        ax.plot([], [], 's', color=colour, label=name)
+    one_person, clock = len({who for who,_ in rows})==1, day.min()>0                         # without a clock time begins at 0
+    ax.set_yticks(range(len(rows)), [' '.join(([] if one_person and clock else [str(who)]) + ([f'{pd.to_datetime(d, unit="D"):%a %d %b}'] if clock else [])) for who,d in rows])
+    ax.set(ylim=(len(rows)-.5, -.5), xlabel='hour' if clock else 'hours from the first segment', title=title, xlim=_hours(hour.min(), hour.max()+seconds/3600))
+    ax.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
