@@ -1,0 +1,172 @@
+"""A device's file becomes a recording with clock and wear time.
+
+The GENEActiv files are written here after its published text format: 59 lines of header, then pages of 300 samples in hexadecimal."""
+import gzip, shutil, sys, zipfile
+from functools import partial
+import numpy as np
+import pandas as pd
+import pytest
+from tsai_relcon import devices
+from tsai_relcon.batches import relcon_dls
+from tsai_relcon.convert import convert
+from tsai_relcon.core import DataWarning
+from tsai_relcon.devices import DeviceRecording, device_files, device_stretches, from_devices, is_device_file, read_device
+from tsai_relcon.store import open_store
+
+start = pd.Timestamp('2026-03-02 08:00:00')
+gain, offset = (25600, 25500, 25700), (120, -80, 40)
+java = pytest.mark.skipif(shutil.which('java') is None, reason='actipy reads this format by Java')
+pytestmark = pytest.mark.filterwarnings('ignore::tsai_relcon.core.DataWarning')
+
+def write_geneactiv(path, a, rate=50, begins=start, cut=None):
+    "(T, 3) in g as a GENEActiv file; T a multiple of 300"
+    pages = len(a)//300
+    head = ['Device Identity', 'Device Unique Serial Code:012345', 'Device Type:GENEActiv'] + [f'Line:{i}' for i in range(44)]
+    for axis,g,o in zip('xyz', gain, offset): head += [f'{axis} gain:{g}', f'{axis} offset:{o}']
+    head += ['Volts:300', 'Lux:800', '', 'Memory Status', f'Number of Pages:{pages}', '']
+    assert len(head)==59
+    raw = np.round((a*gain+offset)/100).astype(int).clip(-2048, 2047) & 0xfff
+    lines = list(head)
+    for p in range(pages):
+        when = begins + pd.Timedelta(p*300/rate, unit='s')
+        text = ''.join(f'{x:03x}{y:03x}{z:03x}000' for x,y,z in raw[p*300:(p+1)*300])
+        lines += ['Recorded Data', 'Device Unique Serial Code:012345', f'Sequence Number:{p}', f"Page Time:{when:%Y-%m-%d %H:%M:%S}:{when.microsecond//1000:03d}", 'Unassigned:', 'Temperature:21.5', 'Battery voltage:3.9', 'Device Status:Recording', f'Measurement Frequency:{rate}.0', text]
+    text = '\n'.join(lines)+'\n'
+    path.write_text(text[:cut])
+    return path
+
+@pytest.fixture(scope='session')
+def moving(segs):
+    "Twenty minutes of one person of MotionSense"
+    return np.concatenate(segs.X[segs.subject==segs.subject[0]], 1).T[:20*60*50]
+
+@pytest.fixture(scope='session')
+def lying(segs):
+    "A hundred minutes of a sensor that lies: MotionSense's stillest segment, again and again"
+    still = segs.X[segs.X.std(2).max(1).argmin()].T
+    assert still.std(0).max()<.015
+    return np.tile(still, (100*60*50//len(still)+1, 1))[:100*60*50]
+
+@pytest.fixture(scope='session')
+def day(moving, lying): return np.concatenate([moving, lying, moving[::-1]])
+
+@pytest.fixture(scope='session')
+def bin_file(tmp_path_factory, day): return write_geneactiv(tmp_path_factory.mktemp('device')/'p01.bin', day)
+
+@pytest.fixture(scope='session')
+def csv_file(tmp_path_factory, day):
+    path = tmp_path_factory.mktemp('device')/'p02.csv'
+    pd.DataFrame(day*1000, columns=['ax','ay','az']).assign(when=(start+pd.to_timedelta(np.arange(len(day))/50, unit='s')).astype(str)).to_csv(path, index=False)
+    return path
+of_csv = dict(unit='mg', time='when', axes=('ax','ay','az'))
+
+@java
+def test_geneactiv_comes_back_with_clock_and_wear(bin_file, day, moving):
+    r = read_device(bin_file, calibrate=False)
+    assert r.subject=='p01' and r.rate==50 and len(r.samples)==len(day) and r.info['Device']=='GENEActiv'
+    assert pd.to_datetime(r.time[0], unit='s')==start and r.hours==pytest.approx(len(day)/50/3600, rel=1e-4)
+    still = ~r.worn
+    assert 90<still.sum()/50/60<=101 and still[len(moving)+1000:-len(moving)-1000].all() and r.worn[:len(moving)-1000].all()      # to a window of 10 s or so
+    np.testing.assert_allclose(r.samples[r.worn], day[r.worn], atol=.0041)                     # 12 bits
+    assert f'{r.hours_worn:.3g} h worn' in repr(r)
+
+@java
+def test_nonwear_is_left_out_and_can_be_kept(bin_file, day, moving):
+    r = read_device(bin_file)
+    stretches = r.stretches()
+    assert len(stretches)==2 and all(abs(len(a)-len(moving))<2000 for _,_,a,_ in stretches)
+    assert stretches[1][1]-stretches[0][1]==pytest.approx(120*60, abs=45)                      # seconds
+    s = r.segments(rate=50, length=128)
+    assert set(s.subject)=={'p01'} and len(np.unique(s.recording))==2 and pd.to_datetime(s.time.min(), unit='s')>=start
+    everything = read_device(bin_file, nonwear_minutes=None)
+    assert everything.worn.all() and len(everything.stretches())==1
+    assert read_device(bin_file, nonwear_minutes=150).worn.all()                               # the device lay for 100
+
+@java
+def test_packed_files_and_folders(bin_file, tmp_path):
+    with open(bin_file,'rb') as f, gzip.open(tmp_path/'a.bin.gz', 'wb') as g: shutil.copyfileobj(f, g)
+    (tmp_path/'deep').mkdir()
+    with zipfile.ZipFile(tmp_path/'deep/b.bin.zip', 'w', zipfile.ZIP_DEFLATED) as z: z.write(bin_file, 'b.bin')
+    (tmp_path/'notes.txt').write_text('no recording')
+    assert [f.name for f in device_files(tmp_path)]==['a.bin.gz','b.bin.zip']
+    s = from_devices(tmp_path, rate=50, length=128)
+    assert set(s.subject)=={'a','b'} and (s.subject=='a').sum()==(s.subject=='b').sum()
+    np.testing.assert_array_equal(s.X[s.subject=='a'], s.X[s.subject=='b'])
+
+@java
+def test_a_folder_of_devices_becomes_a_store_of_worn_time(bin_file, tmp_path):
+    (tmp_path/'in').mkdir()
+    for name in ('a','b'): shutil.copy(bin_file, tmp_path/f'in/{name}.bin')
+    (tmp_path/'in/c.bin').write_text('this is no recording')
+    report = convert(device_files(tmp_path/'in'), partial(device_stretches, calibrate=False), tmp_path/'store', rate=50, progress=False)
+    assert len(report['written'])==2 and len(report['failed'])==1 and 'actipy cannot read' in next(iter(report['failed'].values()))
+    store = open_store(tmp_path/'store', length=128)
+    assert 2*2*900<len(store)*2.56<2*2*1200+60                                                # of each person twice twenty minutes, no more
+    assert relcon_dls(store, n_groups=2, n_within=3).train.one_batch()[0].shape[1:]==(3,128)
+
+def test_a_csv_file_of_dates(csv_file, day, moving):
+    r = read_device(csv_file, **of_csv)
+    assert r.subject=='p02' and r.rate==50 and pd.to_datetime(r.time[0], unit='s')==start
+    assert 90<(~r.worn).sum()/50/60<=101
+    np.testing.assert_allclose(r.samples[r.worn], day[r.worn], atol=1e-4)
+    assert len(from_devices(csv_file, rate=50, length=128, **of_csv))==len(r.segments(50, 128))
+
+@java
+def test_both_ways_in_agree(bin_file, csv_file):
+    a, b = read_device(bin_file, calibrate=False), read_device(csv_file, calibrate=False, **of_csv)
+    assert np.mean(a.worn==b.worn)>.999
+    both = a.worn & b.worn
+    np.testing.assert_allclose(a.samples[both], b.samples[both], atol=.0041)
+
+def test_gravity_is_calibrated(tmp_path, segs):
+    "A device 5% off on one axis that lay in many orientations: its magnitude at rest comes back to 1 g"
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(150,3)); directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    noise = segs.X[segs.X.std(2).max(1).argsort()[:60]]
+    noise = (noise-noise.mean(2, keepdims=True)).transpose(0,2,1).reshape(-1,3)               # a real sensor's, at rest
+    a = np.repeat(directions, 20*50, 0)*[1.05,1,1]
+    a += np.resize(noise, a.shape)
+    pd.DataFrame(a, columns=['x','y','z']).assign(time=(start+pd.to_timedelta(np.arange(len(a))/50, unit='s')).astype(str)).to_csv(tmp_path/'c.csv', index=False)
+    off, right = (read_device(tmp_path/'c.csv', unit='g', calibrate=c, nonwear_minutes=None) for c in (False, True))
+    error = lambda r: np.abs(np.linalg.norm(r.samples.reshape(150,-1,3).mean(1), axis=1)-1).mean()
+    assert error(off)>.01 and error(right)<.003 and right.info['CalibOK']
+
+def test_too_little_rest_to_calibrate_by_is_told(tmp_path, moving):
+    pd.DataFrame(moving[:3000], columns=['x','y','z']).assign(time=(start+pd.to_timedelta(np.arange(3000)/50, unit='s')).astype(str)).to_csv(tmp_path/'c.csv', index=False)
+    with pytest.warns(DataWarning, match='too few moments of rest'): read_device(tmp_path/'c.csv', unit='g')
+
+def test_a_file_cut_short_gives_what_it_has(tmp_path, moving):
+    if shutil.which('java') is None: pytest.skip('no Java')
+    path = write_geneactiv(tmp_path/'cut.bin', moving, cut=400_000)
+    r = read_device(path, calibrate=False, nonwear_minutes=None)
+    assert 0<len(r.samples)<len(moving) and len(r.samples)%300==0
+
+def test_bad_input_is_named(tmp_path, csv_file, bin_file, monkeypatch):
+    with pytest.raises(ValueError, match='there is no file'): read_device(tmp_path/'none.cwa')
+    with pytest.raises(ValueError, match='`unit` is missing'): read_device(csv_file)
+    with pytest.raises(ValueError, match='comes in g'): read_device(bin_file, unit='g')
+    with pytest.raises(ValueError, match='`nonwear_minutes` is -3'): read_device(csv_file, nonwear_minutes=-3, **of_csv)
+    with pytest.raises(ValueError, match="`lowpass` is '20'"): read_device(csv_file, lowpass='20', **of_csv)
+    (tmp_path/'a.txt').write_text('x')
+    with pytest.raises(ValueError, match='a.txt is none of .cwa'): read_device(tmp_path/'a.txt')
+    with pytest.raises(ValueError, match='there is no device file'): from_devices(tmp_path)
+    (tmp_path/'broken.cwa').write_bytes(b'MD'+bytes(3000))
+    monkeypatch.setattr(shutil, 'which', lambda name: None)
+    with pytest.raises(ValueError, match='wants Java'): read_device(tmp_path/'broken.cwa')
+    monkeypatch.undo()
+    if shutil.which('java'):
+        for name in ('broken.cwa', 'broken.gt3x', 'broken.bin'):
+            (tmp_path/name).write_bytes(b'MD'+bytes(3000))
+            with pytest.raises(ValueError, match='actipy cannot read|holds no samples'): read_device(tmp_path/name)
+    monkeypatch.setitem(sys.modules, 'actipy', None)
+    with pytest.raises(ImportError, match=r'tsai_relcon\[devices\]'): read_device(csv_file, **of_csv)
+
+def test_never_worn_is_said(tmp_path, lying):
+    pd.DataFrame(lying, columns=['x','y','z']).assign(time=(start+pd.to_timedelta(np.arange(len(lying))/50, unit='s')).astype(str)).to_csv(tmp_path/'drawer.csv', index=False)
+    r = read_device(tmp_path/'drawer.csv', unit='g')
+    assert r.worn.mean()<.02
+    short = DeviceRecording(r.time, np.full_like(r.samples, np.nan), 50., 'drawer')
+    with pytest.raises(ValueError, match='never worn'): short.segments()
+
+@pytest.mark.parametrize('name, wanted', [('a.cwa',True), ('a.CWA.gz',True), ('b.gt3x',True), ('c.bin.zip',True), ('d.csv',False), ('cwa',False), ('e.bin.txt',False)])
+def test_names_of_devices(name, wanted): assert is_device_file(name)==wanted
