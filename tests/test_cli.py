@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 import tsai_relcon.cli
-from tsai_relcon.cli import relcon_embed, relcon_evaluate, relcon_pretrain
+from tsai_relcon.cli import relcon_embed, relcon_evaluate, relcon_export, relcon_label, relcon_pretrain
 from tsai_relcon.learner import get_embeddings, load_distance, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.store import create_store
@@ -30,7 +30,7 @@ def csvs(tmp_path_factory, segs):
         pd.DataFrame(dict(time=np.arange(len(x))/50, x=x[:,0], y=x[:,1], z=x[:,2], label=np.repeat(segs.labels[rows], 128))).to_csv(folder/f'{who}.csv', index=False)
     return folder
 
-@pytest.mark.parametrize('command', ['relcon-evaluate','relcon-embed','relcon-pretrain'])
+@pytest.mark.parametrize('command', ['relcon-evaluate','relcon-embed','relcon-label','relcon-pretrain'])
 def test_help_says_what_each_argument_is(command):
     out = run(command, '--help')
     assert out.returncode==0 and 'DATA' in out.stdout.upper() and '--unit' in out.stdout and 'counts for 1 g' in out.stdout
@@ -213,3 +213,64 @@ def test_nothing_is_written_among_the_data(csvs, inside):
 
 def test_only_pretraining_takes_a_store(store, weights, tmp_path):
     with pytest.raises(ValueError, match='is a store'): relcon_embed(str(weights), str(store), str(tmp_path/'e.npz'))
+
+# ---- from a device's file to an answer
+
+@pytest.fixture(scope='module')
+def clocked(tmp_path_factory, segs):
+    "A logger's file of dates: ten minutes of one person across midnight"
+    path = tmp_path_factory.mktemp('device')/'who.csv'
+    a = np.concatenate(segs.X[segs.subject==segs.subject[0]], 1).T[:10*60*50]
+    pd.DataFrame(a, columns=['x','y','z']).assign(time=(pd.Timestamp('2026-03-01 23:55:00')+pd.to_timedelta(np.arange(len(a))/50, unit='s')).astype(str)).to_csv(path, index=False)
+    return path
+as_device = dict(device=True, unit='g', time_unit='date')
+
+@pytest.fixture(scope='module')
+def head(weights, csvs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('h')
+    relcon_evaluate(str(weights), str(csvs), unit='m/s2', subject='file', folds='3', out=str(folder/'report'), save_head=str(folder/'head.safetensors'))
+    return folder/'head.safetensors'
+
+def test_labels_of_a_recording(weights, head, clocked, tmp_path):
+    out = run('relcon-label', weights, head, clocked, tmp_path/'out', '--device', '--unit', 'g', '--time-unit', 'date')
+    assert out.returncode==0, out.stderr
+    assert {f.name for f in (tmp_path/'out').iterdir()}=={'segments.parquet','minutes.parquet','days.png'} and '10 bins of 60 s' in out.stdout
+    each, minutes = (pd.read_parquet(tmp_path/f'out/{n}.parquet') for n in ('segments','minutes'))
+    encoder, classes = load_encoder(weights), ['jog','sit','wlk']
+    from tsai_relcon.devices import read_device
+    from tsai_relcon.heads import load_head
+    wanted = load_head(head).predict_proba(get_embeddings(encoder, read_device(clocked, unit='g').segments(50, 128)))
+    np.testing.assert_allclose(each[[f'p_{c}' for c in classes]], wanted, atol=1e-5)
+    assert list(each.label)==[classes[i] for i in wanted.argmax(1)] and each.time.iloc[0]==pd.Timestamp('2026-03-01 23:55')
+    assert list(minutes.time.dt.strftime('%d %H:%M'))==[f'01 23:{m}' for m in range(55,60)]+[f'02 00:{m:02d}' for m in range(5)] and minutes.segments.sum()==len(each)
+    relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'csv'), csv=True, seconds=120., **as_device)
+    assert len(pd.read_csv(tmp_path/'csv/minutes.csv'))==6                                     # two minutes begin at even ones
+
+def test_embeddings_of_a_recording_as_parquet(weights, clocked, tmp_path):
+    relcon_embed(str(weights), str(clocked), str(tmp_path/'z.parquet'), **as_device)
+    table = pd.read_parquet(tmp_path/'z.parquet')
+    assert str(table.time.dtype).startswith('datetime64') and list(table.columns[:4])==['subject','time','recording','z0'] and set(table.subject)=={'who'}
+
+def test_a_head_is_for_its_encoder_and_labels_are_for_one(weights, head, csvs, clocked, tmp_path):
+    other = save_weights(RelConResNet34(nf=2), tmp_path/'other.safetensors', rate=50, length=128)
+    with pytest.raises(ValueError, match='another one than the head'): relcon_label(str(other), str(head), str(clocked), str(tmp_path/'o'), **as_device)
+    with pytest.raises(ValueError, match="`unit` is missing"): relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'o'), device=True)
+    with pytest.raises(ValueError, match='`nonwear` is -1'): relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'o'), nonwear=-1., **as_device)
+    with pytest.raises(ValueError, match='`save_head`'): relcon_evaluate(str(weights), 'mobgap', protocol='regression', target='speed_mps', save_head='h.safetensors', out=str(tmp_path/'r'))
+    with pytest.raises(FileExistsError, match='save_head'): relcon_evaluate(str(weights), str(csvs), unit='m/s2', subject='file', save_head=str(head), out=str(tmp_path/'r'))
+    with pytest.raises(ValueError, match='say themselves'): relcon_embed(str(weights), str(tmp_path/'x.cwa'), str(tmp_path/'z.csv'), unit='g') if (tmp_path/'x.cwa').write_bytes(b'MD') else None
+
+def test_export(weights, segs, tmp_path):
+    from tsai_relcon.export import OnnxEncoder
+    relcon_export(str(weights), str(tmp_path/'e.onnx'))
+    np.testing.assert_allclose(OnnxEncoder(tmp_path/'e.onnx')(segs[:5]), get_embeddings(load_encoder(weights), segs[:5]), atol=1e-5)
+    with pytest.raises(FileExistsError, match='--overwrite'): relcon_export(str(weights), str(tmp_path/'e.onnx'))
+    with pytest.raises(ValueError, match='ends in .onnx'): relcon_export(str(weights), str(tmp_path/'e.bin'))
+
+def test_another_architecture_from_the_command_line(csvs, tmp_path):
+    options = dict(unit='m/s2', subject='file', rate=50., length=128, groups=4, within=3, epochs=1, distance_epochs=1)
+    with pytest.raises(ValueError, match="`arch` is 'VGG'"): relcon_pretrain(str(csvs), str(tmp_path/'o'), arch='VGG', **options)
+    with pytest.raises(ValueError, match="`width` is 8"): relcon_pretrain(str(csvs), str(tmp_path/'o'), arch='FCNPlus', width=8, **options)
+    relcon_pretrain(str(csvs), str(tmp_path/'o'), arch='FCNPlus', **options)
+    assert load_encoder(tmp_path/'o/encoder.safetensors').config['arch']=='FCNPlus'
+    relcon_evaluate(str(tmp_path/'o/encoder.safetensors'), str(csvs), unit='m/s2', subject='file', folds='3', compare=True, out=str(tmp_path/'r'))
