@@ -9,6 +9,7 @@ from tsai_relcon.all import *
 
 grouped = dict(n_groups=16, n_within=15, anchors='all')                     # 16 stretches of 16 segments, each an anchor
 small   = dict(n_groups=16, n_within=7,  anchors='all')                     # half as many: with two views, as many as SimCLR's
+wide    = dict(n_groups=32, n_within=3,  anchors='all')                     # as many, of more people
 
 @dataclass(frozen=True)
 class Recipe:
@@ -74,6 +75,10 @@ departures = dict(                                                         # fro
     apart_five_mild=Recipe('real samples, gravity beside: head, two mild views, the own one nearest, five nearest positives', 'apart', beside_motion|mild_views|dict(own_view=True, nearest=5)),
     apart_own_small =Recipe('real samples, gravity beside: head, two views, the own one nearest; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True), way=small),
     apart_five_small=Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=5), way=small),
+    apart_five_wide =Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives; 32 groups of 4', 'apart', beside_motion|views|dict(own_view=True, nearest=5), way=wide),
+    apart_five_few  =Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives; 16 groups of 4', 'apart', beside_motion|views|dict(own_view=True, nearest=5), way=wide|dict(n_groups=16)),
+    apart_five_soft =Recipe('real samples, gravity beside: head, two views, the own one nearest, five nearest positives; 16 groups of 8, temperature 0.2', 'apart', beside_motion|views|dict(own_view=True, nearest=5, tau=.2), way=small),
+    paper_five_small=Recipe("the paper's distance: head, two views, the own one nearest, five nearest positives; 16 groups of 8", 'motif', views|dict(own_view=True, nearest=5), way=small),
     apart_two_small =Recipe('real samples, gravity beside: head, two views, the own one nearest, two nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=2), way=small),
     spectrum_five_small=Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'spectrum', views|dict(own_view=True, nearest=5), way=small),
     simclr_mild=Recipe('SimCLR, mild views', learner=simclr_learner, options=dict(fs=mild)),

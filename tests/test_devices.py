@@ -133,7 +133,7 @@ def test_gravity_is_calibrated(tmp_path, segs):
 
 def test_too_little_rest_to_calibrate_by_is_told(tmp_path, moving):
     pd.DataFrame(moving[:3000], columns=['x','y','z']).assign(time=(start+pd.to_timedelta(np.arange(3000)/50, unit='s')).astype(str)).to_csv(tmp_path/'c.csv', index=False)
-    with pytest.warns(DataWarning, match='too few moments of rest'): read_device(tmp_path/'c.csv', unit='g')
+    with pytest.warns(DataWarning, match='too few moments of rest to calibrate gravity by, and left as written: c.csv'): read_device(tmp_path/'c.csv', unit='g')
 
 def test_a_file_cut_short_gives_what_it_has(tmp_path, moving):
     if shutil.which('java') is None: pytest.skip('no Java')

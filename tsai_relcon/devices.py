@@ -99,18 +99,12 @@ def _read_csv_of_dates(path, unit, time, axes, time_unit, sep, options):
     table, info = _processed(_actipy().process, path, table, rate, **options)
     return table, rate, dict(Device='CSV', SampleRate=rate) | info
 
-def read_device(path,                        # .cwa, .gt3x or .bin, packed or not; or one CSV file of one sensor
-                subject:str=None,            # Who wore it; None: the file's name without its ending
-                calibrate:bool=True,         # Correct the sensor's gravity
-                nonwear_minutes:float=90.,   # Stillness of so long is taken for not worn; None: all is worn
-                lowpass:float=None,          # Hz of a low-pass filter; None: none
-                unit=None,                   # For CSV: 'g', 'mg', 'm/s2', or the counts for 1 g
-                time:str='time',             # For CSV: column of the time
-                axes:tuple=('x','y','z'),    # For CSV: columns
-                time_unit:str='date',        # For CSV: 'date' (ISO 8601), or 's', 'ms', 'us', 'ns' since 1970
-                sep:str=','                  # For CSV
-               )->DeviceRecording:
-    "A device's file as a recording with a clock and wear time. Raises ValueError for what cannot be read, ImportError without the extra 'devices'"
+def _uncalibrated(infos):
+    "What to tell of {name: what actipy found} where calibration was asked for and could not be; nothing if all is well"
+    names = [name for name,info in infos.items() if not info.get('CalibOK', 1)]
+    return names and f"too few moments of rest to calibrate gravity by, and left as written: {', '.join(names[:5])}{f' and {len(names)-5} more' if len(names)>5 else ''}"
+
+def _recording(path, subject=None, calibrate=True, nonwear_minutes=90., lowpass=None, unit=None, time='time', axes=('x','y','z'), time_unit='date', sep=','):
     path = Path(path)
     if not path.is_file(): raise ValueError(f"`path`: there is no file {path}")
     for name,value in dict(nonwear_minutes=nonwear_minutes, lowpass=lowpass).items():
@@ -123,10 +117,25 @@ def read_device(path,                        # .cwa, .gt3x or .bin, packed or no
         if unit is None: raise ValueError(f"`unit` is missing: 'g', 'mg', 'm/s2', or the counts for 1 g of {path.name}")
         table, rate, info = _read_csv_of_dates(path, unit, time, axes, time_unit, sep, options)
     else: raise ValueError(f"`path`: {path.name} is none of {', '.join(device_suffixes)} and .csv")
-    if calibrate and not info.get('CalibOK', 1): tell(f"{path.name} has too few moments of rest to calibrate its gravity by: it is left as it was written")
     seconds = (table.index - pd.Timestamp(0)) / pd.Timedelta(1, 's')
     who = path.name.partition('.')[0] if subject is None else str(subject)
     return DeviceRecording(seconds.to_numpy(), table[['x','y','z']].to_numpy(np.float32), rate, who, info)
+
+def read_device(path,                        # .cwa, .gt3x or .bin, packed or not; or one CSV file of one sensor
+                subject:str=None,            # Who wore it; None: the file's name without its ending
+                calibrate:bool=True,         # Correct the sensor's gravity
+                nonwear_minutes:float=90.,   # Stillness of so long is taken for not worn; None: all is worn
+                lowpass:float=None,          # Hz of a low-pass filter; None: none
+                unit=None,                   # For CSV: 'g', 'mg', 'm/s2', or the counts for 1 g
+                time:str='time',             # For CSV: column of the time
+                axes:tuple=('x','y','z'),    # For CSV: columns
+                time_unit:str='date',        # For CSV: 'date' (ISO 8601), or 's', 'ms', 'us', 'ns' since 1970
+                sep:str=','                  # For CSV
+               )->DeviceRecording:
+    "A device's file as a recording with a clock and wear time. Raises ValueError for what cannot be read, ImportError without the extra 'devices'"
+    recording = _recording(path, subject, calibrate, nonwear_minutes, lowpass, unit, time, axes, time_unit, sep)
+    if rough := _uncalibrated({Path(path).name: recording.info}): tell(rough)
+    return recording
 
 # %% ../nbs/03_devices.ipynb #8b2e000a
 def device_stretches(path, **kwargs)->list: # (subject, start in seconds since 1970, samples (T, 3) in g, rate in Hz) of each
@@ -147,5 +156,11 @@ def from_devices(path,              # One file of a device, or a folder of them;
                  **kwargs           # Of `read_device`
                 )->Segments:
     "Segments of worn time of all files, the name of each as its subject. Raises ValueError for what cannot be read, with the name of the file"
-    stretches = [s for f in (device_files if kwargs.get('unit') is None else _csv_paths)(path) for s in read_device(f, **kwargs).stretches()]
+    files = (device_files if kwargs.get('unit') is None else _csv_paths)(path)
+    stretches, infos = [], {}
+    for f in files:                                                            # one file's samples in memory at a time, but for what is worn
+        recording = _recording(f, **kwargs)
+        stretches += recording.stretches()
+        infos[f.name] = recording.info
+    if rough := _uncalibrated(infos): tell(rough)
     return _cut(stretches, rate, length, overlap, str(path))
