@@ -4,11 +4,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from safetensors import safe_open
 from safetensors.torch import save_file
 import tsai.learner
+from fastai.interpret import ClassificationInterpretation
+from fastai.metrics import accuracy
 from tsai.data.core import TSClassification, get_ts_dls
+from tsai.data.transforms import TSMagScale
+from tsai.inference import load_learner
 from tsai.learner import ts_learner
 from tsai.models.InceptionTime import InceptionTime
 from tsai.models.InceptionTimePlus import InceptionTimePlus
@@ -17,6 +20,7 @@ from tsai.models.RNN_FCNPlus import LSTM_FCNPlus
 from tsai.models.TSTPlus import TSTPlus
 from tsai.models.XResNet1dPlus import xresnet1d18plus
 from tsai.tslearner import TSClassifier
+from tsai_relcon.augment import TSRotate
 from tsai_relcon.baselines import augpred_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.evaluation import evaluate
@@ -102,3 +106,26 @@ def test_registered_by_name(few):
     with pytest.raises(ValueError, match='Nothing not found'): tsai.learner.get_arch('Nothing')
     clf = TSClassifier(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], arch='RelConResNet34', arch_config=dict(nf=4), num_workers=0)
     assert type(clf.model) is RelConResNet34 and clf.model.c_out==len(np.unique(few.labels))
+
+def test_the_whole_way_in_tsai(dls, few, tmp_path):
+    "Pretrained by RelCon; then fine-tuned, looked at, exported, loaded and asked as tsai does it, with augmentations of both"
+    learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=4), path=tmp_path)
+    silently(learn, 1)
+    learn.save('relcon', with_opt=False)
+    splits = subject_splits(few.subject)
+    labelled = get_ts_dls(few.X, few.labels, splits=splits, tfms=[None, TSClassification()], batch_tfms=[TSMagScale(), TSRotate(p=.5)], bs=32, num_workers=0)
+    clf = ts_learner(labelled, RelConResNet34, arch_config=dict(nf=4), pretrained=True, weights_path=tmp_path/'models/relcon.pth', metrics=accuracy, path=tmp_path)
+    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), learn.model.backbone.state_dict()[k].cpu())
+    with clf.no_bar(), clf.no_logging():
+        clf.fine_tune(1, 1e-3)
+        probas, _, decoded = clf.get_X_preds(few.X[splits[1]])
+        confusion = ClassificationInterpretation.from_learner(clf).confusion_matrix()
+        clf.export(tmp_path/'clf.pkl')
+        again = load_learner(tmp_path/'clf.pkl', cpu=True)
+        with again.no_bar(): loaded = again.get_X_preds(few.X[splits[1]])
+    torch.testing.assert_close(loaded[0], probas.cpu())
+    assert list(loaded[2])==list(decoded)
+    names = list(clf.dls.vocab)
+    wanted = np.zeros((len(names),)*2, int)
+    for t,p in zip(few.labels[splits[1]], decoded): wanted[names.index(t), names.index(p)] += 1
+    np.testing.assert_array_equal(confusion, wanted)
