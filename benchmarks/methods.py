@@ -115,7 +115,8 @@ def frozen(args, name, seed):
     for task,(segs,targets) in gait_segments(args.data).items():
         for target in gait[task]:
             known = np.isfinite(targets[target].to_numpy())
-            table = evaluate(encoder, segs[known], targets[target].to_numpy()[known], 'regression', min(5, len(np.unique(segs.subject[known]))), seed=seed)
+            table, answers = evaluate(encoder, segs[known], targets[target].to_numpy()[known], 'regression', min(5, len(np.unique(segs.subject[known]))), seed=seed, predictions=True)
+            if seed==0: answers.to_csv(args.out/f'answers_{task}_{target}_{name}.csv', index=False)
             scores[f'{task} {target}'] = summary(table, 'r')
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
@@ -134,6 +135,29 @@ def says(name): return beside.get(name) or recipes[name].says
 def cell(values): return '' if not values else f'{np.mean(values):.3f}' + (f' ({np.std(values, ddof=1):.3f})' if len(values)>1 else '')
 def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
 
+# what the paper reports of its ablations, in percent of the score without: stride velocity r, double support r, segment F1, workout F1
+the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
+compared   = {'speed r': [('mobgap speed_mps','segment')], 'double support r': [('mobgap double_support_s','segment')], 'segment F1': [('motionsense','segment'),('hapt','segment')], 'workout F1': [('motionsense','workout'),('hapt','workout')]}
+
+def ablation_table(of):
+    "Lines: the change that each ablation brings, in percent of the paper's recipe of the same seeds, and the paper's own number"
+    def mean(runs, where): return np.mean([r['scores'][t][level]['mean'] for r in runs for t,level in where])
+    rows = []
+    for name in ablations:
+        runs = of('frozen', name)
+        with_it = [r for r in of('frozen', 'relcon') if r['seed'] in {x['seed'] for x in runs}]
+        if not runs or len(with_it)<len(runs): continue
+        changes = [100*(mean(runs, where)/mean(with_it, where)-1) for where in compared.values()]
+        rows.append([ablations[name].says, len(runs), *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip(changes, the_papers.get(name, (None,)*4))]])
+    if not rows: return []
+    return ['## Ablations: what they say, and what the paper says', '', "Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT.", '', *table(['', 'seeds', *compared], rows)]
+
+def pictures(folder):
+    "Lines: those of pictures.py that are there"
+    known = {f'map_{t}': f'{said[t]}: t-SNE of frozen embeddings, a colour an activity' for t in ('motionsense','hapt')} | {f'confusion_{t}': f'{said[t]}: answers of all folds' for t in ('motionsense','hapt')} | dict(predicted='Gait: predicted against true, a colour a person')
+    found = [name for name in known if (folder/f'methods/{name}.png').exists()]
+    return ['## Pictures', '', 'People whom no encoder has met, seed 0 (`benchmarks/pictures.py`).', '', *[line for name in found for line in (f'![{known[name]}](methods/{name}.png)', '', known[name]+'.', '')]] if found else []
+
 def report(folder):
     "results/methods.md from the records"
     runs = [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
@@ -151,8 +175,10 @@ def report(folder):
         lines += [f"{'Segments' if level=='segment' else 'Whole recordings'}:", '', *table(['', 'seeds', *[said[t] for t in tasks]], [[says(n), len(of('frozen', n)), *[cell([r['scores'][t][level]['mean'] for r in of('frozen', n) if level in r['scores'].get(t, {})]) for t in tasks]] for n in kept])]
     lines += ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {n}' for t in ('motionsense','hapt') for n in few]],
               [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
+    lines += ablation_table(of)
     tuned = [n for n in order if of('finetune', n)]
     if tuned: lines += [f"## Fine-tuned ({of('finetune', tuned[0])[0]['epochs']} epochs): macro F1 of segments", '', *table(['', 'seeds', 'MotionSense', 'HAPT'], [[says(n), len(of('finetune', n)), *[cell([r['scores'][t]['segment']['mean'] for r in of('finetune', n)]) for t in ('motionsense','hapt')]] for n in tuned])]
+    lines += pictures(folder)
     lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
               [[says(n), f"{r[0]['lr']:g}", round(np.mean([x['steps'] for x in r])), f"{60*s['minutes']/np.mean([x['steps'] for x in r]):.2f}", f"{np.mean([x['anchors'] for x in r])/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else ''] for n in order if (r := of('pretrain', n))])]
     (folder/'methods.md').write_text('\n'.join(lines).rstrip('\n')+'\n')
