@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from safetensors import safe_open
 from safetensors.torch import save_file
 import tsai.learner
@@ -84,7 +85,8 @@ def test_goes_on_in_tsai_and_in_the_probes(inception, few, tmp_path):
 
 @pytest.mark.parametrize('arch, config, says', [
     (InceptionTime, None, 'InceptionTime has no `backbone`'), (MiniRocketPlus, None, 'nothing to train'), ('VGG', None, "`arch` is 'VGG'"), (InceptionTimePlus, dict(width=3), "could not make a InceptionTimePlus"),
-    (partial(InceptionTimePlus, nf=4), None, 'could not make a'), (None, None, '`arch` is None'), (InceptionTimePlus(3, 2), dict(nf=4), '`arch_config`')])
+    (partial(InceptionTimePlus, nf=4), None, 'could not make a'), (InceptionTimePlus(1, 2), None, 'cannot take 3 channels'), (InceptionTimePlus, dict(nf=-3), 'could not make a'),
+    (RelConResNet34, dict(nff=4), "'nff', which"), (RelConResNet34, dict(nf=0), '`nf` is 0'), (RelConResNet34, dict(nf='16'), "`nf` is '16'"), (RelConResNet34, [16], r'`arch_config` is \[16\]'), (None, None, '`arch` is None'), (InceptionTimePlus(3, 2), dict(nf=4), '`arch_config`')])
 def test_what_cannot_be_an_encoder_is_named(dls, arch, config, says):
     with pytest.raises(ValueError, match=says): relcon_learner(dls, 'euclidean', arch, config)
 
@@ -97,6 +99,33 @@ def test_a_file_names_no_code(inception, tmp_path):
         info['config']['arch'] = name
         save_file(state, tmp_path/'bad.safetensors', metadata=dict(tsai_relcon=json.dumps(info)))
         with pytest.raises(ValueError, match='cannot be made'): load_encoder(tmp_path/'bad.safetensors')
+
+@pytest.mark.parametrize('change', [dict(seq_len=None), dict(arch_config='nf'), dict(c_in='3')])
+def test_a_damaged_configuration_is_named(inception, tmp_path, change):
+    path = save_weights(inception, tmp_path/'e.safetensors')
+    with safe_open(path, 'pt') as f: state = {k: f.get_tensor(k) for k in f.keys()}
+    info = weights_info(path)
+    info['config'] |= change
+    save_file(state, tmp_path/'bad.safetensors', metadata=dict(tsai_relcon=json.dumps(info)))
+    with pytest.raises(ValueError, match=f'cannot be made.*{next(iter(change))}'): load_encoder(tmp_path/'bad.safetensors')
+
+def test_what_a_file_cannot_hold_is_not_written_as_if_it_could(dls, tmp_path):
+    config = dict(d_model=16, n_heads=2, d_ff=16, n_layers=1, act=nn.GELU)
+    learn = relcon_learner(dls, 'euclidean', TSTPlus, config)
+    with pytest.raises(ValueError, match='cannot be written'): save_weights(learn, tmp_path/'e')
+    config = dict(nf=4)
+    learn = relcon_learner(dls, 'euclidean', InceptionTimePlus, config)
+    config['nf'] = 8
+    assert learn.model.config['arch_config']==dict(nf=4)
+
+def test_an_architecture_of_one_length_says_so(dls, few):
+    learn = relcon_learner(dls, 'euclidean', TSTPlus, dict(d_model=16, n_heads=2, d_ff=16, n_layers=1))
+    with pytest.raises(ValueError, match='100 samples; the encoder, a TSTPlus, was made for 128'): get_embeddings(learn, few.X[:4,:,:100])
+    assert get_embeddings(relcon_learner(dls, 'euclidean', InceptionTimePlus, dict(nf=4)), few.X[:4,:,:100]).shape==(4,16)
+
+def test_bad_arguments_are_told_before_a_distance_is_fitted(dls):
+    for wrong in (dict(arch=InceptionTime), dict(tau=-1.), dict(n_augment=1, fs=[1]), dict(projection=(0,))):
+        with pytest.raises(ValueError, match='`(arch|tau|fs|projection)`'): relcon_learner(dls, distance_epochs=10**6, **wrong)
 
 def test_registered_by_name(few):
     before = list(tsai.learner.all_arch_names)

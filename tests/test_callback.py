@@ -255,7 +255,7 @@ def test_views_are_made_by_the_augmentations_named(dls):
     for wrong in (dict(fs=[negate]), dict(fs=dict(negation='negate'))):
         for method in (partial(RelCon, euclidean, n_augment=1), MotifReconstruction, SimCLR):
             with pytest.raises(ValueError, match='`fs` is'): method(**wrong)
-    with pytest.raises(ValueError, match='`n` is 2; there are 1'): RelCon(euclidean, n_augment=2, fs=dict(negation=negate))
+    with pytest.raises(ValueError, match='`n_augment` is 2; there are 1'): RelCon(euclidean, n_augment=2, fs=dict(negation=negate))
 
 def test_the_own_view_is_nearest_of_all(dls):
     learn = make(dls, spy := Spy(), n_augment=2, own_view=True, loss='relative', nearest=4)

@@ -243,8 +243,9 @@ def test_labels_of_a_recording(weights, head, clocked, tmp_path):
     np.testing.assert_allclose(each[[f'p_{c}' for c in classes]], wanted, atol=1e-5)
     assert list(each.label)==[classes[i] for i in wanted.argmax(1)] and each.time.iloc[0]==pd.Timestamp('2026-03-01 23:55')
     assert list(minutes.time.dt.strftime('%d %H:%M'))==[f'01 23:{m}' for m in range(55,60)]+[f'02 00:{m:02d}' for m in range(5)] and minutes.segments.sum()==len(each)
-    relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'csv'), csv=True, seconds=120., **as_device)
-    assert len(pd.read_csv(tmp_path/'csv/minutes.csv'))==6                                     # two minutes begin at even ones
+    relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'out'), csv=True, seconds=120., overwrite=True, **as_device)
+    assert {f.name for f in (tmp_path/'out').iterdir()}=={'segments.csv','minutes.csv','days.png'}     # nothing of the run before
+    assert len(pd.read_csv(tmp_path/'out/minutes.csv'))==6                                     # two minutes begin at even ones
 
 def test_embeddings_of_a_recording_as_parquet(weights, clocked, tmp_path):
     relcon_embed(str(weights), str(clocked), str(tmp_path/'z.parquet'), **as_device)
@@ -255,10 +256,22 @@ def test_a_head_is_for_its_encoder_and_labels_are_for_one(weights, head, csvs, c
     other = save_weights(RelConResNet34(nf=2), tmp_path/'other.safetensors', rate=50, length=128)
     with pytest.raises(ValueError, match='another one than the head'): relcon_label(str(other), str(head), str(clocked), str(tmp_path/'o'), **as_device)
     with pytest.raises(ValueError, match="`unit` is missing"): relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'o'), device=True)
+    with pytest.raises(ValueError, match="`protocol` is 'mlp'"): relcon_evaluate(str(weights), str(csvs), unit='m/s2', protocol='mlp', save_head='h.safetensors', out=str(tmp_path/'r'))
+    with pytest.raises(ValueError, match='write no labels'): relcon_evaluate(str(weights), str(clocked), out=str(tmp_path/'r'), **as_device)
+    with pytest.raises(ValueError, match="`subject` is 'file'"): relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'o'), subject='file', **as_device)
+    with pytest.raises(ValueError, match='add --device'): relcon_embed(str(weights), str(csvs), str(tmp_path/'z.csv'), unit='m/s2', subject='file', nonwear=20.)
+    with pytest.raises(ValueError, match="in the data's folder"): relcon_label(str(weights), str(head), str(clocked.parent), str(clocked.parent/'out'), **as_device)
     with pytest.raises(ValueError, match='`nonwear` is -1'): relcon_label(str(weights), str(head), str(clocked), str(tmp_path/'o'), nonwear=-1., **as_device)
     with pytest.raises(ValueError, match='`save_head`'): relcon_evaluate(str(weights), 'mobgap', protocol='regression', target='speed_mps', save_head='h.safetensors', out=str(tmp_path/'r'))
     with pytest.raises(FileExistsError, match='save_head'): relcon_evaluate(str(weights), str(csvs), unit='m/s2', subject='file', save_head=str(head), out=str(tmp_path/'r'))
     with pytest.raises(ValueError, match='say themselves'): relcon_embed(str(weights), str(tmp_path/'x.cwa'), str(tmp_path/'z.csv'), unit='g') if (tmp_path/'x.cwa').write_bytes(b'MD') else None
+
+def test_a_folder_of_csv_and_device_files_is_not_guessed_at(csvs, tmp_path):
+    for f in csvs.glob('*.csv'): (tmp_path/f.name).write_bytes(f.read_bytes())
+    (tmp_path/'a.bin').write_text('x')
+    from tsai_relcon.cli import _of_devices
+    assert not _of_devices(str(tmp_path), 'm/s2')
+    with pytest.raises(ValueError, match='CSV files and files of devices'): _of_devices(str(tmp_path))
 
 def test_export(weights, segs, tmp_path):
     from tsai_relcon.export import OnnxEncoder

@@ -146,6 +146,7 @@ def test_bad_input_is_named(tmp_path, csv_file, bin_file, monkeypatch):
     with pytest.raises(ValueError, match='`unit` is missing'): read_device(csv_file)
     with pytest.raises(ValueError, match='comes in g'): read_device(bin_file, unit='g')
     with pytest.raises(ValueError, match='`nonwear_minutes` is -3'): read_device(csv_file, nonwear_minutes=-3, **of_csv)
+    with pytest.raises(ValueError, match=r'`nonwear_minutes` is \[3\]'): read_device(csv_file, nonwear_minutes=[3], **of_csv)
     with pytest.raises(ValueError, match="`lowpass` is '20'"): read_device(csv_file, lowpass='20', **of_csv)
     (tmp_path/'a.txt').write_text('x')
     with pytest.raises(ValueError, match='a.txt is none of .cwa'): read_device(tmp_path/'a.txt')
@@ -157,16 +158,70 @@ def test_bad_input_is_named(tmp_path, csv_file, bin_file, monkeypatch):
     if shutil.which('java'):
         for name in ('broken.cwa', 'broken.gt3x', 'broken.bin'):
             (tmp_path/name).write_bytes(b'MD'+bytes(3000))
-            with pytest.raises(ValueError, match='actipy cannot read|holds no samples'): read_device(tmp_path/name)
+            with pytest.raises(ValueError, match=r'actipy cannot read|holds no samples|`.*` is missing|not a zip'): read_device(tmp_path/name)
     monkeypatch.setitem(sys.modules, 'actipy', None)
     with pytest.raises(ImportError, match=r'tsai_relcon\[devices\]'): read_device(csv_file, **of_csv)
 
 def test_never_worn_is_said(tmp_path, lying):
     pd.DataFrame(lying, columns=['x','y','z']).assign(time=(start+pd.to_timedelta(np.arange(len(lying))/50, unit='s')).astype(str)).to_csv(tmp_path/'drawer.csv', index=False)
     r = read_device(tmp_path/'drawer.csv', unit='g')
-    assert r.worn.mean()<.02
-    short = DeviceRecording(r.time, np.full_like(r.samples, np.nan), 50., 'drawer')
-    with pytest.raises(ValueError, match='never worn'): short.segments()
+    assert not r.worn.any()                                                    # to the last sample
+    with pytest.raises(ValueError, match='never worn'): r.segments()
+
+def log(path, a, times=None, **columns):
+    "A logger's CSV file"
+    times = (start+pd.to_timedelta(np.arange(len(a))/50, unit='s')).astype(str) if times is None else times
+    pd.DataFrame(a, columns=['x','y','z']).assign(time=times, **columns).to_csv(path, index=False)
+    return path
+
+def test_the_watch_on_the_table_at_the_end_is_not_worn(tmp_path, moving, lying):
+    r = read_device(log(tmp_path/'a.csv', np.concatenate([moving, lying])), unit='g')
+    assert len(r.stretches())==1 and not r.worn[-len(lying)+1000:].any()
+
+def test_a_folder_without_a_never_worn_file_says_so(tmp_path, moving, lying):
+    log(tmp_path/'drawer.csv', lying); log(tmp_path/'worn.csv', moving)
+    with pytest.warns(DataWarning, match='drawer.csv the sensor was never worn'): s = from_devices(tmp_path, unit='g', rate=50, length=128)
+    assert set(s.subject)=={'worn'}
+
+def test_names_tell_people_apart(tmp_path, moving):
+    for name in ('2026.03.01_p1','2026.03.01_p2'): log(tmp_path/f'{name}.csv', moving[:3000])
+    assert set(from_devices(tmp_path, unit='g', rate=50, length=128).subject)=={'2026.03.01_p1','2026.03.01_p2'}
+    (tmp_path/'b').mkdir()
+    log(tmp_path/'b/2026.03.01_p1.csv', moving[:3000])
+    with pytest.raises(ValueError, match=r'one person each \(2026.03.01_p1\)'): from_devices(tmp_path, unit='g', rate=50, length=128)
+    with pytest.raises(ValueError, match="`subject` is 'x'"): from_devices(tmp_path, unit='g', subject='x')
+
+def test_dates_keep_the_clock_of_the_wearer(tmp_path, moving):
+    "With an offset the wall's time, also where summer time ends"
+    utc = pd.Timestamp('2026-10-25 00:55:00')+pd.to_timedelta(np.arange(len(moving))/50, unit='s')
+    local = utc.tz_localize('UTC').tz_convert('Europe/Berlin')
+    assert len({t[-6:] for t in local.astype(str)})==2                          # +02:00, then +01:00
+    r = read_device(log(tmp_path/'a.csv', moving, local.astype(str)), unit='g')
+    assert pd.to_datetime(r.time[0], unit='s')==pd.Timestamp('2026-10-25 02:55') and len(r.stretches())==1
+
+@pytest.mark.parametrize('change, says', [(lambda a: a/1000, 'median magnitude of 0.0'), (lambda a: np.where(np.arange(len(a))[:,None]==7, 1e6, a), 'more than 100 g in 1 of'), (lambda a: np.where(np.arange(len(a))[:,None]%50==7, np.nan, a), '60 rows of .* lack an axis')])
+def test_what_looks_wrong_is_told(tmp_path, moving, change, says):
+    with pytest.warns(DataWarning, match=says): read_device(log(tmp_path/'a.csv', change(moving[:3000])), unit='g')
+
+def test_rows_without_a_time_and_a_slow_logger_are_told(tmp_path, moving):
+    times = (start+pd.to_timedelta(np.arange(3000)/50, unit='s')).astype(str).to_numpy(object)
+    times[10:40] = None
+    with pytest.warns(DataWarning, match='30 rows of .* have no time'): read_device(log(tmp_path/'a.csv', moving[:3000], times), unit='g')
+    slow = read_device(log(tmp_path/'b.csv', moving[:3000:10], (start+pd.to_timedelta(np.arange(300)/5, unit='s')).astype(str)), unit='g')
+    with pytest.warns(DataWarning, match='nothing faster than 2.5 Hz'): slow.segments(50, 128)
+
+def test_errors_name_the_file_and_come_before_the_work(tmp_path, moving, monkeypatch):
+    times = (start+pd.to_timedelta(np.arange(3000)/50, unit='s')).astype(str).to_numpy(object)
+    back  = times.copy(); back[100] = times[50]
+    path  = log(tmp_path/'back.csv', moving[:3000], back)
+    for read in (read_device, from_devices):
+        with pytest.raises(ValueError, match='back.csv.*runs backwards'): read(path, unit='g')
+    with pytest.raises(ValueError, match='`lowpass` is 30'): read_device(log(tmp_path/'a.csv', moving[:3000]), unit='g', lowpass=30)
+    with pytest.raises(ValueError, match='clock coarser'): read_device(log(tmp_path/'c.csv', moving[:3000], pd.to_datetime(times.astype(str)).floor('s').astype(str)), unit='g')
+    with pytest.raises(ValueError, match='is a folder'): read_device(tmp_path)
+    monkeypatch.setattr(devices, '_recording', lambda *a, **k: pytest.fail('read'))
+    for wrong, says in ((dict(rate=-1), '`rate` is -1'), (dict(rate=50, overlap=2), '`overlap`'), (dict(rate=50, length=0), '`length`')):
+        with pytest.raises(ValueError, match=says): from_devices(tmp_path, unit='g', **wrong)
 
 @pytest.mark.parametrize('name, wanted', [('a.cwa',True), ('a.CWA.gz',True), ('b.gt3x',True), ('c.bin.zip',True), ('d.csv',False), ('cwa',False), ('e.bin.txt',False)])
 def test_names_of_devices(name, wanted): assert is_device_file(name)==wanted

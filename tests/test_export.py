@@ -65,6 +65,12 @@ def test_what_differs_is_not_written(learn, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='differ from torch'): export_onnx(learn, tmp_path/'e.onnx')
     assert list(tmp_path.iterdir())==[]
 
+def test_a_diverged_encoder_is_not_written(tmp_path):
+    encoder = RelConResNet34(nf=4)
+    encoder.backbone.stem.conv.weight.data[0] = np.nan
+    with pytest.raises(ValueError, match='diverged'): export_onnx(encoder, tmp_path/'e.onnx', rate=50, length=128)
+    assert list(tmp_path.iterdir())==[]
+
 def test_what_cannot_be_exported_is_named(learn, path, few, tmp_path):
     with pytest.raises(FileExistsError, match='overwrite=True'): export_onnx(learn, path)
     with pytest.raises(ValueError, match='`rate` is missing'): export_onnx(RelConResNet34(nf=4), tmp_path/'e')

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from tsai.data.preprocessing import TSStandardize
+from tsai_relcon.batches import relcon_dls
 from tsai_relcon.heads import LinearHead, encoder_mark, fit_head, load_head, pool_minutes, save_head
-from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
+from tsai_relcon.learner import get_embeddings, load_encoder, relcon_learner, save_weights
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.plots import plot_days
 from tsai_relcon.probes import linear_probe
@@ -21,7 +23,7 @@ def test_a_head_is_the_pipeline_of_scikit_learn(encoder, few, labels, tmp_path):
     segs = few if labels is None else few[np.isin(few.labels, labels)]
     head, Z = fit_head(encoder, segs, seed=1), get_embeddings(encoder, few)
     probe = linear_probe(get_embeddings(encoder, segs), segs.labels, segs.subject, seed=1)
-    np.testing.assert_allclose(head.predict_proba(Z), probe.predict_proba(Z), atol=1e-6)
+    np.testing.assert_allclose(head.predict_proba(Z), probe.predict_proba(Z), atol=1e-4)         # of two fits that did not converge
     np.testing.assert_array_equal(head.predict(Z), probe.predict(Z))
     again = load_head(save_head(head, tmp_path/'head.safetensors'))
     np.testing.assert_allclose(again.predict_proba(Z), head.predict_proba(Z), atol=1e-12)
@@ -32,7 +34,16 @@ def test_a_head_knows_its_encoder(encoder, few, tmp_path):
     head.check(load_encoder(save_weights(encoder, tmp_path/'e.safetensors', rate=50, length=128)))       # the same numbers, from a file
     other = RelConResNet34(nf=4)
     with pytest.raises(ValueError, match='another one than the head'): head.check(other)
+    with pytest.raises(ValueError, match='NaN or infinity in 1 of 2'): head.predict(np.array([[0.]*16, [np.nan]*16]))
     with pytest.raises(ValueError, match=r'wanted \(N, 16\)'): head.predict(np.zeros((2,5)))
+
+def test_a_head_of_a_learner_that_changes_its_segments_is_refused(few):
+    learn = relcon_learner(relcon_dls(few, n_groups=8, n_within=3, batch_tfms=TSStandardize(by_sample=True)), 'euclidean', arch_config=dict(nf=4))
+    with pytest.raises(ValueError, match='TSStandardize'): fit_head(learn, few)
+
+def test_encoders_of_other_kinds_have_marks_of_their_own():
+    a, b = torch.nn.Conv1d(3, 4, 5), torch.nn.Conv1d(3, 4, 5)
+    assert encoder_mark(a)!=encoder_mark(b) and encoder_mark(a)==encoder_mark(a)
 
 def test_malformed_heads_are_refused(encoder, few, tmp_path):
     path = save_head(fit_head(encoder, few), tmp_path/'h.safetensors')
@@ -69,7 +80,7 @@ def test_minutes_are_means_of_their_segments(rng=np.random.default_rng(0)):
             assert got.label.iloc[0]==classes[mean.argmax()] and got.segments.iloc[0]==len(inside)
     assert rows==len(table)
 
-@pytest.mark.parametrize('change, says', [(dict(P=np.zeros((3,2))), '`P` has shape'), (dict(subject=np.array(['a'])), '`subject`'), (dict(seconds=0), '`seconds` is 0'), (dict(time=np.zeros(0)), '`time`')])
+@pytest.mark.parametrize('change, says', [(dict(P=np.zeros((3,2))), '`P` has shape'), (dict(subject=np.array(['a'])), '`subject`'), (dict(seconds=0), '`seconds` is 0'), (dict(time=np.zeros(0)), '`time`'), (dict(time=np.array([0, np.nan, 1, 2])), '`time` lacks 1 of its 4'), (dict(P=np.full((4,2), np.nan)), '`P` lacks 4'), (dict(subject=np.array(['a',None,'a','a'], object)), '`subject` lacks 1'), (dict(time=pd.to_datetime(np.arange(4), unit='s')), '`time` holds datetime64')])
 def test_minutes_of_malformed_arrays(change, says):
     good = dict(time=np.arange(4.), subject=np.array(list('aaaa')), P=np.full((4,2), .5), classes=np.array(['x','y']))
     with pytest.raises(ValueError, match=says): pool_minutes(**{**good, **change})
@@ -83,5 +94,10 @@ def test_a_picture_has_a_row_a_day_and_a_bar_a_minute():
     assert [t.get_text() for t in ax.get_legend().get_texts()]==['sit','wlk']
     ax = plot_days(table.assign(time=[0., 60., 120., 180.]))
     assert ax.get_xlabel()=='hours from the first segment' and [t.get_text() for t in ax.get_yticklabels()]==['p']
+    ax = plot_days(table.assign(time=np.arange(4)*86400., subject='$a_{b$'))
+    assert [t.get_text() for t in ax.get_yticklabels()]==[rf'\$a_{{b\$ day {d}' for d in range(1,5)]
+    ax.figure.canvas.draw()
+    dates = plot_days(table.assign(time=pd.to_datetime(table.time, unit='s')))
+    assert [t.get_text() for t in dates.get_yticklabels()]==['Mon 02 Mar','Tue 03 Mar']
     with pytest.raises(ValueError, match='no label'): plot_days(table.drop(columns='label'))
     with pytest.raises(ValueError, match='rows'): plot_days(table[:0])

@@ -40,7 +40,7 @@ class SimCLR(DisturbedPretext):
                  seed:int=0        # For the views of validation
                 ):
         if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
-        augmentations_of(n_augment, fs)
+        augmentations_of(n_augment, fs, 'n_augment')
         self.tau, self.n_augment, self.fs, self.seed = tau, n_augment, fs, seed
     def loss_func(self, z, *_): return nt_xent(z, self.tau)
     def pretext(self, x):
@@ -66,9 +66,9 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    arch_config:dict=None,  # For the class, such as dict(nf=16)
                    tau:float=.1,           # Temperature
                    n_augment:int=2,        # Augmentations of a view
-                   fs:dict=None,           # Augmentations to draw from, by name; None: all eight
                    projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
                    bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
+                   fs:dict=None,           # Augmentations to draw from, by name; None: all eight
                    metrics=view_accuracy,
                    cbs=None,
                    **kwargs

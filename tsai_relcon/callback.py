@@ -93,7 +93,7 @@ class MotifReconstruction(DisturbedPretext):
                  seed:int=0,       # For the disturbances of validation
                  motion_only:bool=False # Take each segment's mean over time, its gravity, out first
                 ):
-        augmentations_of(n_augment, fs)
+        augmentations_of(n_augment, fs, 'n_augment')
         self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, seed, motion_only, reconstruction_loss
     def pretext(self, x):
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
@@ -115,8 +115,8 @@ class RelCon(LeftOut, PretextCallback):
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
                  n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are
-                 fs:dict=None,        # Augmentations to draw these from, by name; None: all eight
-                 own_view:bool=False  # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
+                 own_view:bool=False, # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
+                 fs:dict=None         # With `n_augment`: augmentations to draw these from, by name; None: all eight
                 ):
         if isinstance(distance, Learner): distance = distance.model
         if isinstance(distance, str) and distance in plain_distances: distance = plain_distances[distance]
@@ -129,7 +129,8 @@ class RelCon(LeftOut, PretextCallback):
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
         self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
         self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
-        augmentations_of(n_augment, fs)
+        augmentations_of(n_augment, fs, 'n_augment')
+        if fs is not None and not n_augment: raise ValueError("`fs` is given, but `n_augment` is 0: nothing is drawn from it")
         if own_view and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either")
         if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance

@@ -27,7 +27,7 @@ def _note(message, category, *_, **__):
 def _in_options(message):
     "The library's argument names as this command's options, without what fastai says before an error of a callback"
     message = re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', message)
-    for ours,theirs in dict(n_groups='groups', n_within='within', small_groups='small groups').items(): message = message.replace(ours, theirs)
+    for ours,theirs in dict(n_groups='groups', n_within='within', small_groups='small groups', **{'any_length=False': '--one-length'}).items(): message = message.replace(ours, theirs)
     return message
 
 def _clear_errors(f):
@@ -87,15 +87,23 @@ def _read(data, rate, length,
         strides = labelled and 'target_rec' in r._layout(data)[0]
         if strides and place: raise ValueError(f"`place` is {place!r}; a file with strides is read whole")
         return r.gait_from_npz(data, **window) if strides else (r.from_npz(data, place=place or None, cut='label' if labelled else 'unlabelled', **window), None)
-    if device or _of_devices(data): return _from_devices(data, window, device, nonwear, unit, time, axes, time_unit), None
+    if device or _of_devices(data, unit):
+        for name,value,default in (('subject',subject,'subject'),('label',label if label!='none' else 'label','label')):
+            if value!=default: raise ValueError(f"`{name}` is {value!r}; of devices a file is a person, by its name, and there are no labels")
+        return _from_devices(data, window, device, nonwear, unit, time, axes, time_unit), None
+    if nonwear!=90: raise ValueError(f"`nonwear` is {nonwear:g}, but these are no device's files; for CSV files of a device add --device")
     if not unit: raise ValueError("`unit` is missing: for CSV files say --unit g, mg, m/s2, or the counts for 1 g (for a publisher's archive, --reader)")
     return r.from_csv(data, _unit(unit), time=time, axes=tuple(axes.split(',')), subject=_column(subject), label=_column(label), time_unit=time_unit, **window), None
 
-def _of_devices(data):
-    "Did devices write it: the file, or something in the folder?"
+def _of_devices(data, unit=''):
+    "Did devices write it: the file, or what is in the folder? Raises ValueError for a folder of both, if no unit says that CSV is meant"
     from tsai_relcon.devices import is_device_file
     path = Path(data)
-    return any(map(is_device_file, path.rglob('*'))) if path.is_dir() else is_device_file(path)
+    if not path.is_dir(): return is_device_file(path)
+    names = [f.name.lower() for f in path.rglob('*')]
+    of_devices, csv = any(map(is_device_file, names)), any(n.endswith(('.csv','.csv.gz')) for n in names)
+    if of_devices and csv and not unit: raise ValueError(f"`data`: {path} holds CSV files and files of devices; say --unit to read the first, or put them into folders of their own")
+    return of_devices and not (csv and unit)
 
 def _from_devices(data, window, device, nonwear, unit, time, axes, time_unit):
     from tsai_relcon.devices import from_devices
@@ -141,12 +149,23 @@ def _check_parquet():
     try: import pyarrow
     except ImportError: raise ImportError("pyarrow, which writes parquet, is not installed; pip install 'tsai_relcon[devices]', or name a file that ends in .csv") from None
 
-def _write_table(table, path): table.to_parquet(path, index=False) if path.suffix=='.parquet' else table.to_csv(path, index=False)
+def _write_table(table, path):
+    "Whole, or not at all"
+    part = path.with_name(path.name+'.partial')
+    try:
+        table.to_parquet(part, index=False) if path.suffix=='.parquet' else table.to_csv(part, index=False)
+        part.replace(path)
+    finally: part.unlink(missing_ok=True)
+
+def _not_among(data, out):
+    "Raises ValueError for a place to write that lies in the folder that is read"
+    if Path(data).is_dir() and Path(data).resolve() in (o := Path(out).resolve(), *o.parents): raise ValueError(f"`out`: {out} lies in the data's folder, whose files are read; wanted another")
 
 def _clock(time):
     "Dates, where time counts from 1970; else the seconds"
     import pandas as pd
-    return pd.to_datetime(time, unit='s').round('ms') if min(time)>=86400*365 else time
+    from tsai_relcon.heads import is_clock
+    return pd.to_datetime(time, unit='s').round('ms') if is_clock(time) else time
 
 def _weights(path):
     "An encoder that knows its rate and length"
@@ -177,7 +196,8 @@ def relcon_evaluate(
     "Judge a frozen encoder on people that its probe has not seen: table (CSV, Markdown), every answer, pictures"
     from tsai_relcon.evaluation import evaluate, unseen_fold
     if folds not in ('loso','unseen') and not (folds.isascii() and folds.isdigit()): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, loso, or unseen")
-    if save_head and protocol=='regression': raise ValueError("`save_head` is given, but `protocol` is 'regression'; a head tells activities")
+    if save_head and protocol!='linear': raise ValueError(f"`save_head` is given, but `protocol` is {protocol!r}; the head that is saved is the linear one: judge that")
+    if reading.get('device') or _of_devices(data, reading.get('unit')): raise ValueError("`data`: devices write no labels, so there is nothing to judge by; relcon-label says what a head makes of them")
     if save_head: _file(save_head, 'save_head', ('.safetensors',), overwrite)
     encoder = _weights(weights)
     rate, length = encoder.info['rate'], encoder.info['length']
@@ -289,7 +309,7 @@ def relcon_label(
     head:str,                  # File of a head for this encoder: head.safetensors
     data:str,                  # A device's file or a folder of them, folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str,                   # Folder for segments.parquet, minutes.parquet and days.png
-    seconds:float=60.,         # What counts as a minute
+    seconds:float=60.,         # What counts as a minute; by the clock for devices (CSV: --device), else from the first segment
     csv:store_true=False,      # Write tables as CSV in place of parquet
     overwrite:store_true=False, # Write into a folder that is there
     **reading
@@ -305,6 +325,7 @@ def relcon_label(
     if not 0<seconds<float('inf'): raise ValueError(f"`seconds` is {seconds:g}; wanted a number above 0")
     encoder, head = _weights(weights), load_head(head)
     head.check(encoder)
+    _not_among(data, out)
     folder = _folder(out, overwrite)
     segs, _ = _read(data, encoder.info['rate'], encoder.info['length'], label='none', **reading)
     print(segs, flush=True)
@@ -312,8 +333,10 @@ def relcon_label(
     each = pd.DataFrame(P, columns=[f'p_{c}' for c in head.classes_])
     each = pd.concat([pd.DataFrame(dict(subject=segs.subject, time=_clock(segs.time), recording=segs.recording, label=head.classes_[P.argmax(1)])), each], axis=1)
     minutes = pool_minutes(segs.time, segs.subject, P, head.classes_, seconds)
+    for name,table in dict(segments=each, minutes=minutes.assign(time=_clock(minutes.time.to_numpy()))).items():
+        for old in ('parquet','csv'): (folder/f'{name}.{old}').unlink(missing_ok=True)
+        _write_table(table, folder/f"{name}.{'csv' if csv else 'parquet'}")
     plot_days(minutes, seconds).figure.savefig(folder/'days.png', dpi=130)
-    for name,table in dict(segments=each, minutes=minutes.assign(time=_clock(minutes.time.to_numpy()))).items(): _write_table(table, folder/f"{name}.{'csv' if csv else 'parquet'}")
     shares = minutes.label.value_counts(normalize=True)
     print(', '.join(f'{label} {share:.0%}' for label,share in shares.items()) + f' of {len(minutes)} bins of {seconds:g} s: {folder}/')
 
@@ -329,7 +352,9 @@ def relcon_export(
     "The encoder as ONNX, for use without Python; written if its embeddings equal torch's"
     from tsai_relcon.export import export_onnx
     path = _file(out, 'out', ('.onnx',), overwrite)
-    print(f'{export_onnx(_weights(weights), path, not one_length, overwrite=overwrite)}: input acceleration (batch, 3, length) in g, output embedding')
+    encoder = _weights(weights)
+    export_onnx(encoder, path, not one_length, overwrite=overwrite)
+    print(f"{path}: input acceleration (batch, 3, {encoder.info['length'] if one_length else 'length'}) in g, output embedding")
 
 # %% ../nbs/14_cli.ipynb #bf3cef8d
 @call_parse
@@ -371,9 +396,9 @@ def relcon_pretrain(
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
-    arch_config = _arch_config(arch, width)
+    arch_config = _arch_config(arch, width, length)
     motif = load_distance(distance, rate) if distance else None
-    if Path(data).is_dir() and Path(data).resolve() in (o := Path(out).resolve(), *o.parents): raise ValueError(f"`out`: {out} lies in the data's folder, whose files are read; wanted another")
+    _not_among(data, out)
     folder, run = _run_folder(out, settings, overwrite, resume)
     with _alone(folder):
         if run.get('finished'):
@@ -391,11 +416,11 @@ def relcon_pretrain(
         if not stopped: _end_run(folder, settings)
         print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
 
-def _arch_config(arch, width):
+def _arch_config(arch, width, length):
     "What the encoder is made with. Raises ValueError for a width that another than the ResNet-34 would not know"
-    from tsai_relcon.models import named_arch
+    from tsai_relcon.models import named_arch, tsai_encoder
     if arch=='RelConResNet34': return dict(nf=width)
-    named_arch(arch)                                        # hours before it is made
+    tsai_encoder(named_arch(arch), 3, length)               # hours before it is wanted
     if width!=64: raise ValueError(f"`width` is {width}; it is the ResNet-34's, and `arch` is {arch!r}")
 
 def _run_settings(options, reading):
@@ -415,7 +440,7 @@ def _run_folder(out, settings, overwrite, resume):
     try: run = json.loads((folder/'run.json').read_text())
     except ValueError as e: raise ValueError(f"`out`: {folder}/run.json is damaged ({e}); begin anew with --overwrite") from None
     if not isinstance(run, dict) or not isinstance(run.get('settings'), dict): raise ValueError(f"`out`: {folder}/run.json is not one of relcon-pretrain; give another folder, or begin anew with --overwrite")
-    then = run['settings']
+    then = {**{k: settings[k] for k in ('arch','device','nonwear') if k in settings and k not in run['settings']}, **run['settings']}     # of a run begun before there were these
     differ = [f"`{k}` is {settings.get(k)!r}, there {then.get(k)!r}" for k in {**settings, **then} if settings.get(k)!=then.get(k)]
     if differ: raise ValueError(f"`resume`: the run in {folder} has other settings: {'; '.join(differ)}. Give the same, or another folder")
     return folder, run

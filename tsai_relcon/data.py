@@ -119,6 +119,7 @@ def segment(recordings:list,     # Arrays (T, 3) in g
         parts.append((x.transpose(0,2,1), [who]*len(x), t0+offsets, names, [r]*len(x)))
     X, who, time, names, recording = [None if p[0] is None else np.concatenate(p) for p in zip(*parts)]
     rows = ~is_flat(X) if flat=='drop' else slice(None)
+    if flat=='drop' and not rows.any(): raise ValueError(f"`recordings`: each of the {len(X)} windows is flat, from a sensor that was off or stuck; nothing is left")
     return Segments(X[rows], who[rows], time[rows], new_rate, None if names is None else names[rows], recording[rows])
 
 def _window_labels(labels, n, starts, width):

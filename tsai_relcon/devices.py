@@ -9,13 +9,15 @@ __all__ = ['device_suffixes', 'DeviceRecording', 'is_device_file', 'read_device'
            'from_devices']
 
 # %% ../nbs/03_devices.ipynb #8b2e0004
-import contextlib, io, shutil, warnings
+import contextlib, io, os, shutil, tempfile, warnings
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .core import Segments, tell
-from .recordings import _check_columns, _csv_columns, _csv_paths, _scale, check_window, cut_stretches, native_rate, regular_stretches
+from .data import windows
+from .recordings import _check_columns, _csv_columns, _csv_paths, _ordered, _scale, check_window, cut_stretches, native_rate, regular_stretches
 
 # %% ../nbs/03_devices.ipynb #8b2e0006
 @dataclass(eq=False, repr=False)
@@ -65,6 +67,13 @@ def is_device_file(path)->bool:
     "Does the name say that a device wrote it?"
     return Path(path).name.lower().removesuffix('.gz').removesuffix('.zip').endswith(device_suffixes)
 
+def _name_of(path):
+    "A file's name without the endings that say what it is"
+    name = Path(path).name
+    for ending in ('.gz','.zip',*device_suffixes,'.csv'):
+        if name.lower().endswith(ending): name = name[:-len(ending)]
+    return name
+
 def _actipy():
     "actipy. Raises ImportError that names the extra"
     try: import actipy
@@ -74,7 +83,7 @@ def _actipy():
 def _processed(read, path, *args, calibrate, nonwear_minutes, lowpass):
     "(table, info) of actipy, which prints and warns. Raises ValueError for what it cannot read"
     options = dict(lowpass_hz=lowpass, calibrate_gravity=calibrate, detect_nonwear=nonwear_minutes is not None, resample_hz=None, verbose=False,
-                   flag_nonwear_kwargs=None if nonwear_minutes is None else dict(patience=f'{nonwear_minutes*60:.0f}s'))
+                   flag_nonwear_kwargs=None if nonwear_minutes is None else dict(patience=f'{nonwear_minutes*60:g}s'))
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
@@ -82,20 +91,51 @@ def _processed(read, path, *args, calibrate, nonwear_minutes, lowpass):
     except MemoryError: raise
     except Exception as e: raise ValueError(f"`path`: actipy cannot read {path} ({type(e).__name__}: {' '.join(str(e).split())[:300]})") from e
 
+@contextlib.contextmanager
+def _heard():
+    "What other programs write to the standard error output in the meantime, as a list of lines"
+    said, kept = [], os.dup(2)
+    with tempfile.TemporaryFile() as f:
+        os.dup2(f.fileno(), 2)
+        try: yield said
+        finally:
+            os.dup2(kept, 2); os.close(kept)
+            f.seek(0); said += f.read().decode(errors='replace').splitlines()
+
 def _read_binary(path, options):
     if not shutil.which('java'): raise ValueError(f"`path`: to read {path.name} actipy wants Java, and there is no `java`; install a JRE (11 or later)")
-    table, info = _processed(_actipy().read_device, path, str(path), **options)
+    actipy = _actipy()
+    try:
+        with _heard() as said: table, info = _processed(actipy.read_device, path, str(path), **options)
+    except ValueError as e:
+        reason = next((line.strip() for line in said if line.strip() and not line.strip().startswith('at ')), None)     # before Java's stack
+        raise e if reason is None else ValueError(f"`path`: actipy cannot read {path} ({reason})") from None
     if not len(table): raise ValueError(f"`path`: {path} holds no samples")
+    if not info.get('LowpassOK', 1): raise ValueError(f"`lowpass` is {options['lowpass']:g}; wanted less than half of the {info['SampleRate']:g} Hz of {path}")
     return table, float(info['SampleRate']), info
+
+def _offset(path, time, time_unit, sep):
+    "Seconds by which the first date's own clock is before UTC"
+    if time_unit!='date': return 0.
+    first = pd.to_datetime(pd.read_csv(path, sep=sep, usecols=[time], dtype=str)[time].dropna().iloc[0])
+    return 0. if first.tzinfo is None else first.utcoffset().total_seconds()
 
 def _read_csv_of_dates(path, unit, time, axes, time_unit, sep, options):
     scale = _scale(unit)
     columns = _check_columns(time, axes, lambda f: f.stem, None, None, time_unit)
     table = _csv_columns(path, columns, sep, time_unit)
-    rate  = native_rate(table['time'].to_numpy())
-    known = table['time'].notna().to_numpy()
-    index = pd.DatetimeIndex(pd.to_datetime(table['time'][known], unit='s'), name='time')
-    table = pd.DataFrame(table[['x','y','z']].to_numpy(np.float64)[known]*scale, index=index, columns=['x','y','z'])
+    known = np.isfinite(table['time'].to_numpy())
+    if not known.all(): tell(f"{(~known).sum()} rows of {path} have no time and are left out")
+    table = table[known]
+    kept  = _ordered(table['time'].to_numpy(), np.arange(len(table)))
+    rate  = native_rate(table['time'].to_numpy()[kept])
+    table = table.iloc[kept]
+    lacks = ~np.isfinite(table[['x','y','z']].to_numpy(np.float64)).all(1)
+    if lacks.any(): tell(f"{lacks.sum()} rows of {path} lack an axis and count as missing")
+    table = table[~lacks]
+    index = pd.DatetimeIndex(pd.to_datetime(table['time'] + _offset(path, time, time_unit, sep), unit='s'), name='time')
+    if options['lowpass'] is not None and not options['lowpass']<rate/2: raise ValueError(f"`lowpass` is {options['lowpass']:g}; wanted less than half of the {rate:g} Hz of {path}")
+    table = pd.DataFrame(table[['x','y','z']].to_numpy(np.float64)*scale, index=index, columns=['x','y','z'])
     table, info = _processed(_actipy().process, path, table, rate, **options)
     return table, rate, dict(Device='CSV', SampleRate=rate) | info
 
@@ -104,22 +144,38 @@ def _uncalibrated(infos):
     names = [name for name,info in infos.items() if not info.get('CalibOK', 1)]
     return names and f"too few moments of rest to calibrate gravity by, and left as written: {', '.join(names[:5])}{f' and {len(names)-5} more' if len(names)>5 else ''}"
 
+def _end_not_worn(seconds, samples, window=10.):
+    "actipy judges by windows of ten seconds and leaves the last one, which is not whole, as worn; it takes the state of the one before"
+    finite = np.isfinite(samples).all(1)
+    last = np.flatnonzero(~finite)[-1:]
+    if len(last) and 0<seconds[-1]-seconds[last[0]]<=window: samples[last[0]:] = np.nan
+    return samples
+
+def _tell_implausible(samples, path):
+    "What a wrong unit looks like on the small side, and a fault on the large"
+    magnitude = np.linalg.norm(samples[np.isfinite(samples).all(1)], axis=1)
+    if not len(magnitude): return
+    if np.median(magnitude)<.3: tell(f"{path} has a median magnitude of {np.median(magnitude):.2g} g; worn sensors show about 1 g: is the unit right? (Acceleration without gravity reads so too)")
+    if (magnitude>100).any():   tell(f"{path} reaches {magnitude.max():.3g} g, and more than 100 g in {(magnitude>100).sum()} of {len(magnitude)} samples: a fault of the sensor or the file?")
+
 def _recording(path, subject=None, calibrate=True, nonwear_minutes=90., lowpass=None, unit=None, time='time', axes=('x','y','z'), time_unit='date', sep=','):
     path = Path(path)
-    if not path.is_file(): raise ValueError(f"`path`: there is no file {path}")
+    if not path.is_file(): raise ValueError(f"`path`: {path} is a folder; wanted one file, or from_devices for all of them" if path.is_dir() else f"`path`: there is no file {path}")
     for name,value in dict(nonwear_minutes=nonwear_minutes, lowpass=lowpass).items():
-        if value is not None and (isinstance(value, (bool,str)) or not 0<value<float('inf')): raise ValueError(f"`{name}` is {value!r}; wanted a number above 0, or None")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int,float,np.number)) or not 0<value<float('inf')): raise ValueError(f"`{name}` is {value!r}; wanted a number above 0, or None")
     options = dict(calibrate=calibrate, nonwear_minutes=nonwear_minutes, lowpass=lowpass)
     if is_device_file(path):
         if unit is not None: raise ValueError(f"`unit` is {unit!r}; {path.name} says itself what its numbers are, and comes in g")
         table, rate, info = _read_binary(path, options)
     elif path.name.lower().endswith(('.csv','.csv.gz')):
         if unit is None: raise ValueError(f"`unit` is missing: 'g', 'mg', 'm/s2', or the counts for 1 g of {path.name}")
-        table, rate, info = _read_csv_of_dates(path, unit, time, axes, time_unit, sep, options)
+        try: table, rate, info = _read_csv_of_dates(path, unit, time, axes, time_unit, sep, options)
+        except ValueError as e: raise e if str(path) in str(e) else ValueError(f"{path}: {e}") from None
     else: raise ValueError(f"`path`: {path.name} is none of {', '.join(device_suffixes)} and .csv")
-    seconds = (table.index - pd.Timestamp(0)) / pd.Timedelta(1, 's')
-    who = path.name.partition('.')[0] if subject is None else str(subject)
-    return DeviceRecording(seconds.to_numpy(), table[['x','y','z']].to_numpy(np.float32), rate, who, info)
+    seconds = ((table.index - pd.Timestamp(0)) / pd.Timedelta(1, 's')).to_numpy()
+    samples = _end_not_worn(seconds, np.array(table[['x','y','z']], np.float32))
+    _tell_implausible(samples, path)
+    return DeviceRecording(seconds, samples, rate, _name_of(path) if subject is None else str(subject), info)
 
 def read_device(path,                        # .cwa, .gt3x or .bin, packed or not; or one CSV file of one sensor
                 subject:str=None,            # Who wore it; None: the file's name without its ending
@@ -156,11 +212,18 @@ def from_devices(path,              # One file of a device, or a folder of them;
                  **kwargs           # Of `read_device`
                 )->Segments:
     "Segments of worn time of all files, the name of each as its subject. Raises ValueError for what cannot be read, with the name of the file"
+    if rate is not None: check_window(rate, length, 2.56)
+    windows(np.zeros((4, 3), np.float32)+.1, 2, overlap)                           # what is wrong with it should be said before hours of reading
+    if 'subject' in kwargs: raise ValueError(f"`subject` is {kwargs['subject']!r}; of several files each has its own: its name")
     files = (device_files if kwargs.get('unit') is None else _csv_paths)(path)
+    twice = [n for n,k in Counter(map(_name_of, files)).items() if k>1]
+    if twice: raise ValueError(f"`path`: {len(twice)} names stand for several files of {path}, and so for one person each ({', '.join(twice[:5])}); rename them, or read one by one with read_device(..., subject=)")
     stretches, infos = [], {}
     for f in files:                                                            # one file's samples in memory at a time, but for what is worn
-        recording = _recording(f, **kwargs)
-        stretches += recording.stretches()
-        infos[f.name] = recording.info
+        try: recording = _recording(f, **kwargs); found = recording.stretches()
+        except ValueError as e: raise e if str(f) in str(e) else ValueError(f"{f}: {e}") from None
+        if not found: tell(f"in {f} the sensor was never worn; it is left out")
+        stretches += found
+        infos[str(f)] = recording.info
     if rough := _uncalibrated(infos): tell(rough)
     return _cut(stretches, rate, length, overlap, str(path))

@@ -19,7 +19,7 @@ from .core import Segments, check_rate, check_windows
 from .batches import check_count
 from .models import BackboneEncoder, RelConResNet34
 from .checkpoint import write_whole
-from .learner import check_unchanged, encoder_of, known_of, load_encoder
+from .learner import _check_rate_of, check_unchanged, encoder_of, known_of, load_encoder
 
 # %% ../nbs/11_export.ipynb #7a1e0006
 def _runtime():
@@ -51,7 +51,7 @@ class OnnxEncoder:
                  bs:int=256   # Segments at once
                 )->np.ndarray: # (N, E) float32
         "Embeddings. Raises ValueError for malformed segments, for `Segments` of another rate, and for a length that the file does not take"
-        if isinstance(X, Segments) and not np.isclose(X.rate, self.info['rate'], rtol=1e-3): raise ValueError(f"`X` has {X.rate:g} Hz, the encoder was trained on {self.info['rate']:g} Hz: resample the recordings")
+        _check_rate_of(X, self.info['rate'], 'X')
         X, wanted, bs = check_windows(X.X if isinstance(X, Segments) else X), self.session.get_inputs()[0].shape, check_count('bs', bs)
         fits = [not isinstance(n, int) or n==got for n,got in zip(wanted[1:], X.shape[1:])]
         if not all(fits): raise ValueError(f"`X` has shape {X.shape}; {self.path.name} wants {tuple(wanted)}")
@@ -95,12 +95,13 @@ def _traced(encoder, length, any_length):
 
 def _difference(encoder, onnx, shapes, seed=0):
     "Largest difference of embeddings, relative to the largest embedding, over random segments of these shapes"
-    rng, worst = np.random.default_rng(seed), 0.
-    for n,length in shapes:
+    rng = np.random.default_rng(seed)
+    def of(n, length):
         X = rng.normal(size=(n,encoder.c_in,length)).astype(np.float32)
         with torch.no_grad(): wanted = encoder(torch.from_numpy(X)).numpy()
-        worst = max(worst, float(np.abs(onnx(X)-wanted).max()/np.abs(wanted).max()))
-    return worst
+        if not np.isfinite(wanted).all(): raise ValueError("`learn`: its embeddings are NaN or infinite: its training diverged. Nothing is written")
+        return np.abs(onnx(X)-wanted).max()/np.abs(wanted).max()
+    return float(np.max([of(*shape) for shape in shapes]))                # a NaN stays one
 
 def export_onnx(learn,                # Learner, encoder, or path of its weights
                 path,                 # File to write, such as 'encoder.onnx'

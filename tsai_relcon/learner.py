@@ -13,6 +13,7 @@ __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'make_encoder
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
 import hashlib, json, time
+from inspect import signature
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -32,7 +33,7 @@ from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, check_count, segment_dls
-from .models import BackboneEncoder, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
+from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
@@ -93,10 +94,12 @@ def _fitting_distance(distance, dls):
 def make_encoder(dls, arch, arch_config=None):
     "The encoder that a learner is asked to train. Raises ValueError for an architecture that is not known, or cannot be one"
     if isinstance(arch, str): arch = named_arch(arch)
+    if arch_config is not None and not isinstance(arch_config, dict): raise ValueError(f"`arch_config` is {arch_config!r}; wanted arguments by name, such as dict(nf=16)")
     if isinstance(arch, nn.Module):
         if arch_config: raise ValueError(f"`arch_config` is {arch_config}, but `arch` is a module already; configure it where it is made")
-        return tsai_encoder(arch, dls.vars, dls.len) if is_of_tsai(arch) else arch
+        return tsai_encoder(arch, dls.vars, dls.len) if is_of_tsai(arch) and hasattr(arch, 'backbone') else arch      # of these the head is not used
     if is_of_tsai(arch): return tsai_encoder(arch, dls.vars, dls.len, arch_config)
+    if arch is RelConResNet34 and (unknown := set(arch_config or {})-set(signature(arch).parameters)): raise ValueError(f"`arch_config` has {', '.join(map(repr, sorted(unknown)))}, which RelConResNet34 does not know")
     if callable(arch): return arch(dls.vars, None, **(arch_config or {}))
     raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, its name, or a module")
 
@@ -130,32 +133,39 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    loss:str='relative',       # 'relative', or the paper's ablations 'binary' and 'log_ratio'
                    nearest:int=None,          # Only so many of the nearest candidates are positives; None: all, as in the paper
                    n_augment:int=0,           # Augmentations of what the encoder sees in training; 0: none, as in the paper
-                   fs:dict=None,              # Augmentations to draw these from, by name; None: all eight
                    own_view:bool=False,       # Two views of each segment, an anchor's own other view its nearest candidate; False: as in the paper
                    projection:tuple=None,     # Widths of a head for the time of pretraining, such as (256,128,50); None: none, as in the paper
                    distance_epochs:int=10,    # If a distance is fitted here
                    distance_lr:float=1e-3,
+                   fs:dict=None,              # With `n_augment`: augmentations to draw these from, by name; None: all eight
                    metrics=rank_correlation,
                    cbs=None,
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
+    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs)
+    encoder = make_encoder(dls, arch, arch_config)
+    if projection is not None: encoder = with_projection(encoder, dls, projection)
     if distance is None:
+        method('euclidean')                                    # what is wrong with the rest should be said before the fit, not after
         print(f"No `distance` given: fitting one first, {distance_epochs} epochs")
         motif = motif_learner(dls)
         motif.fit(distance_epochs, distance_lr)
         distance = motif.model
-    distance = _fitting_distance(distance, dls)
-    encoder = make_encoder(dls, arch, arch_config)
-    if projection is not None: encoder = with_projection(encoder, dls, projection)
-    method = RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, fs, own_view)
-    return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
+    return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method(_fitting_distance(distance, dls))] + listify(cbs), **kwargs)
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
 def _check_rate_of(segs, rate, name):
     if isinstance(segs, Segments) and rate is not None and not np.isclose(segs.rate, rate, rtol=1e-3):
         raise ValueError(f"`{name}` has {segs.rate:g} Hz, the encoder was trained on {rate:g} Hz: resample the recordings (`resample`, or `new_rate=` of `segment`)")
+
+def _check_length_of(encoder, X):
+    "Raises ValueError where an architecture made for one length cannot take another"
+    made_for = (getattr(encoder, 'config', None) or {}).get('seq_len')
+    if made_for in (None, X.shape[2]): return
+    try: embed_segments(encoder, X[:1])
+    except RuntimeError as e: raise ValueError(f"`X` has segments of {X.shape[2]} samples; the encoder, a {encoder.config['arch']}, was made for {made_for} and takes no others ({e})") from None
 
 def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E) such as `load_encoder` gives
                    X,                # `Segments`, or an array (N, 3, L) in g
@@ -171,6 +181,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
     rate = known_of(learn).get('rate')
     _check_rate_of(X, rate, 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
+    _check_length_of(encoder_of(model), X)
     return embed_segments(_embed_of(model), X, bs, validation_transform(learn) if isinstance(learn, Learner) else None, progress, model)
 
 def embed_segments(embed, X, bs=256, tfms=None, progress=False, model=None):
@@ -190,10 +201,7 @@ def _embed_of(model):
     "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
     if hasattr(model, 'embed'): return model.embed
     if not hasattr(model, 'backbone'): return model
-    def of_backbone(x):
-        z = model.backbone(x)
-        return z.mean(-1) if z.ndim==3 else z
-    return of_backbone
+    return lambda x: MeanOverTime()(model.backbone(x))
 
 def validation_transform(learn):
     "The batch transforms of validation, as a function of a tensor; None if there are none"

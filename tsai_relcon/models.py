@@ -9,13 +9,15 @@ __all__ = ['SameConv1d', 'PreActBlock', 'RelConResNet34', 'register', 'MeanOverT
            'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'WithHead']
 
 # %% ../nbs/06_models.ipynb #bb52783b
-import sys, warnings
+import json, sys, warnings
 from collections import OrderedDict
+from copy import deepcopy
 from functools import partial, wraps
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
+from .batches import check_count
 
 # %% ../nbs/06_models.ipynb #fd84ea32
 class SameConv1d(nn.Conv1d):
@@ -51,6 +53,7 @@ class RelConResNet34(nn.Module):
                  fc_dropout:float=0.    # Dropout before the linear head
                 ):
         super().__init__()
+        check_count('nf', nf)
         self.c_in, self.c_out, self.nf, self.head_nf = c_in, c_out, nf, 4*nf
         stem = nn.Sequential(OrderedDict(conv=nn.Conv1d(c_in, nf, 7, stride=2), bn=nn.BatchNorm1d(nf), relu=nn.ReLU(),
                                          pool=nn.MaxPool1d(3, stride=2)))
@@ -123,6 +126,11 @@ def _is_known(name, arch):
     try: return named_arch(name) is arch
     except ValueError: return False
 
+def _is_plain(config):
+    "Can it be written as text and read back the same?"
+    try: return json.loads(json.dumps(config))==config
+    except (TypeError,ValueError): return False
+
 def is_of_tsai(arch)->bool:
     "Is it a class (or made from one), a function or a module of tsai's models?"
     kind = type(arch) if isinstance(arch, nn.Module) else arch.func if isinstance(arch, partial) else arch
@@ -141,18 +149,22 @@ def tsai_encoder(arch,             # Class, function or module of tsai's, with a
         with warnings.catch_warnings(): from tsai.models.utils import build_ts_model
         name = getattr(arch, '__name__', repr(arch))
         try: model = build_ts_model(arch, c_in, 2, seq_len, arch_config=arch_config or {}, device='cpu')     # of two classes: its head is not used
-        except (TypeError,AttributeError) as e: raise ValueError(f"`arch`: tsai could not make a {name} of {c_in} channels and {seq_len} samples with {arch_config or {}} ({e})") from None
-        if _is_known(name, arch): config = dict(arch=name, c_in=c_in, seq_len=seq_len, arch_config=arch_config or {})
+        except Exception as e: raise ValueError(f"`arch`: tsai could not make a {name} of {c_in} channels and {seq_len} samples with `arch_config` {arch_config or {}} ({type(e).__name__}: {e})") from None
+        if _is_known(name, arch) and _is_plain(arch_config or {}): config = dict(arch=name, c_in=c_in, seq_len=seq_len, arch_config=deepcopy(arch_config or {}))
     if not hasattr(model, 'backbone'): raise ValueError(f"`arch`: {name} has no `backbone` to pretrain; take one of tsai's with a head apart, such as InceptionTimePlus (most names that end in Plus)")
     if not any(p.requires_grad for p in model.backbone.parameters()): raise ValueError(f"`arch`: the backbone of {name} has nothing to train")
-    training = model.training
-    with torch.no_grad(): width = MeanOverTime()(model.eval().backbone(torch.zeros(1, c_in, seq_len, device=next(model.parameters()).device))).shape[1]
+    training, x = model.training, torch.zeros(1, c_in, seq_len, device=next(model.parameters()).device)
+    try:
+        with torch.no_grad(): width = MeanOverTime()(model.eval().backbone(x)).shape[1]
+    except Exception as e: raise ValueError(f"`arch`: the backbone of {name} cannot take {c_in} channels of {seq_len} samples ({type(e).__name__}: {e})") from None
     return BackboneEncoder(model.train(training).backbone, c_in, width, config)
 
 def encoder_from_config(config:dict):
-    "An encoder, untrained, of what another one's `config` says. Raises ValueError for an architecture that is not known"
-    if config.get('arch')==RelConResNet34.__name__: return RelConResNet34(config['c_in'], nf=config['nf'])
-    return tsai_encoder(named_arch(config.get('arch')), config['c_in'], config['seq_len'], config['arch_config'])
+    "An encoder, untrained, of what another one's `config` says. Raises ValueError for an architecture that is not known, and a config that is not whole"
+    ours = config.get('arch')==RelConResNet34.__name__
+    for name,kind in dict(c_in=int, **(dict(nf=int) if ours else dict(seq_len=int, arch_config=dict))).items():
+        if not isinstance(config.get(name), kind): raise ValueError(f"`config` has {name}={config.get(name)!r} for a {config.get('arch')}; wanted {'a whole number' if kind is int else 'its arguments by name'}")
+    return RelConResNet34(config['c_in'], nf=config['nf']) if ours else tsai_encoder(named_arch(config.get('arch')), config['c_in'], config['seq_len'], config['arch_config'])
 
 # %% ../nbs/06_models.ipynb #a4286630
 def mlp_head(c_in:int,    # Width of the embedding

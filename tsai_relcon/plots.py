@@ -17,6 +17,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import ConfusionMatrixDisplay, auc, confusion_matrix, roc_curve
 from .core import check_rate
 from .evaluation import metric_columns, regression_metrics
+from .heads import is_clock
 
 def _axes(ax, width, height): return plt.subplots(figsize=(width,height), layout='constrained')[1] if ax is None else ax
 
@@ -234,7 +235,7 @@ def _hours(first, last):
     "Whole hours round a span, unless it is a short one"
     return (first, last) if last-first<2 else (np.floor(first), min(24, np.ceil(last)))
 
-def plot_days(table:pd.DataFrame,  # Of `pool_minutes`: subject, time (seconds; midnight is a whole number of days), label
+def plot_days(table:pd.DataFrame,  # Of `pool_minutes`: subject, time (seconds, or dates), label
               seconds:float=60.,   # Width of its bins
               ax=None,
               title:str=''
@@ -242,18 +243,18 @@ def plot_days(table:pd.DataFrame,  # Of `pool_minutes`: subject, time (seconds; 
     "Labels by the clock, a row a day. Raises ValueError for a table without them"
     lacks = [c for c in ('subject','time','label') if not isinstance(table, pd.DataFrame) or c not in table]
     if lacks or not len(table): raise ValueError(f"`table` has no {' and no '.join(lacks) or 'rows'}; wanted that of `pool_minutes`")
-    time = _finite(table.time, 'time')
-    day, hour = np.floor(time/86400), time%86400/3600
-    rows = list(dict.fromkeys(zip(table.subject, day)))
-    names = np.unique(table.label.astype(str))
+    dates = pd.api.types.is_datetime64_any_dtype(table.time)
+    time  = _finite((table.time-pd.Timestamp(0))/pd.Timedelta(1, 's') if dates else table.time, 'time')
+    clock, people = is_clock(time), table.subject.nunique()
+    bars  = pd.DataFrame(dict(who=table.subject.to_numpy(), day=np.floor(time/86400), hour=time%86400/3600, label=table.label.astype(str).to_numpy()))
+    rows  = {key: y for y,key in enumerate(dict.fromkeys(zip(bars.who, bars.day)))}
+    names = np.unique(bars.label)
+    colours = dict(zip(names, _colours(len(names))))
+    def row_name(who, day): return ' '.join([str(who).replace('$', r'\$')]*(people>1 or not clock) + ([f'{pd.to_datetime(day, unit="D"):%a %d %b}'] if clock else [f'day {day+1:.0f}']*bool(bars.day.any())))
     ax = _axes(ax, 8, .8+.32*len(rows))
-    for name,colour in zip(names, _colours(len(names))):
-        for y,(who,d) in enumerate(rows):
-            here = ((table.subject==who) & (day==d) & (table.label.astype(str)==name)).to_numpy()
-            if here.any(): ax.broken_barh([(h, seconds/3600) for h in hour[here]], (y-.4, .8), facecolors=[colour], lw=0)
-        ax.plot([], [], 's', color=colour, label=name)
-    one_person, clock = len({who for who,_ in rows})==1, day.min()>0                         # without a clock time begins at 0
-    ax.set_yticks(range(len(rows)), [' '.join(([] if one_person and clock else [str(who)]) + ([f'{pd.to_datetime(d, unit="D"):%a %d %b}'] if clock else [])) for who,d in rows])
-    ax.set(ylim=(len(rows)-.5, -.5), xlabel='hour' if clock else 'hours from the first segment', title=title, xlim=_hours(hour.min(), hour.max()+seconds/3600))
+    for (who,day,name),of in bars.groupby(['who','day','label']): ax.broken_barh([(h, seconds/3600) for h in of.hour], (rows[who,day]-.4, .8), facecolors=[colours[name]], lw=0)
+    for name in names: ax.plot([], [], 's', color=colours[name], label=name)
+    ax.set_yticks(range(len(rows)), [row_name(*key) for key in rows])
+    ax.set(ylim=(len(rows)-.5, -.5), xlabel='hour' if clock else 'hours from the first segment', title=title, xlim=_hours(bars.hour.min(), bars.hour.max()+seconds/3600))
     ax.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax

@@ -96,6 +96,8 @@ def cut_stretches(stretches:list, # (subject, start in seconds, samples (n, 3) i
     long = [i for i,a in enumerate(samples) if int(len(a)*rate/rates[i])>=length]
     if not long: raise ValueError(f"`length` is {length} ({length/rate:.3g} s at {rate:g} Hz); the longest of the {len(samples)} stretches of {what} has {max(len(a)/r for a,r in zip(samples, rates)):.3g} s")
     if len(long)<len(samples): tell(f"{len(samples)-len(long)} of {len(samples)} stretches of {what} are shorter than a window of {length/rate:.3g} s and left out")
+    slow = [rates[i] for i in long if rates[i]<.45*rate]
+    if slow: tell(f"{len(slow)} stretches of {what} were recorded at {min(slow):g} Hz and are brought to {rate:g} Hz: nothing faster than {min(slow)/2:g} Hz is in them")
     resampled = [resample(np.asarray(samples[i], np.float64), rates[i], rate) for i in long]
     if clip is not None: resampled = [np.clip(a, -clip, clip) for a in resampled]          # after the filter, which rings
     names = None if labels[0] is None else [_at_rate(labels[i], len(a), rates[i]/rate) for i,a in zip(long, resampled)]

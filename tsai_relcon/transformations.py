@@ -198,9 +198,11 @@ class RelConTransformer(BaseTransformer):
         return self
 
     def _options(self):
-        "Of the learner; `nf` is the ResNet-34's"
-        options = self.options or {}
-        return options if 'arch' in options else dict(arch_config=dict(nf=self.nf)) | options
+        "Of the learner. Raises ValueError for an `nf` that another architecture than the ResNet-34 would not know"
+        options = dict(self.options or {})
+        if options.get('arch', RelConResNet34) in (RelConResNet34, RelConResNet34.__name__): return options | dict(arch_config=dict(nf=self.nf) | (options.get('arch_config') or {}))
+        if self.nf!=64: raise ValueError(f"`nf` is {self.nf}; it is the ResNet-34's width, and `options` name another `arch`: say it in their `arch_config`")
+        return options
 
     def _pretrained(self, X):
         _check_whole(nf=self.nf, epochs=self.epochs, distance_epochs=self.distance_epochs, n_groups=self.n_groups, n_within=self.n_within)
