@@ -11,6 +11,7 @@ from tsai_relcon.batches import relcon_dls
 from tsai_relcon.convert import convert
 from tsai_relcon.core import DataWarning
 from tsai_relcon.devices import DeviceRecording, device_files, device_stretches, from_devices, is_device_file, read_device
+from tsai_relcon.learner import load_encoder
 from tsai_relcon.store import open_store
 
 start = pd.Timestamp('2026-03-02 08:00:00')
@@ -225,3 +226,15 @@ def test_errors_name_the_file_and_come_before_the_work(tmp_path, moving, monkeyp
 
 @pytest.mark.parametrize('name, wanted', [('a.cwa',True), ('a.CWA.gz',True), ('b.gt3x',True), ('c.bin.zip',True), ('d.csv',False), ('cwa',False), ('e.bin.txt',False)])
 def test_names_of_devices(name, wanted): assert is_device_file(name)==wanted
+
+@java
+def test_pretraining_sees_worn_time_alone(moving, lying, tmp_path, capsys):
+    "A folder of device files to weights: of each person six minutes in place of thirty-one"
+    from tsai_relcon.cli import relcon_pretrain
+    (tmp_path/'in').mkdir()
+    for i,name in enumerate('abc'): write_geneactiv(tmp_path/f'in/{name}.bin', np.concatenate([moving[i*9000:][:9000], lying[:25*3000], moving[-9000:]]))
+    relcon_pretrain(str(tmp_path/'in'), str(tmp_path/'out'), nonwear=20., rate=50., length=128, width=2, groups=4, within=3, epochs=1, distance_epochs=1)
+    assert load_encoder(tmp_path/'out/encoder.safetensors').info['rate']==50
+    said = capsys.readouterr().out
+    n = int(said.split('Segments: ')[1].split(' ')[0].replace(',', ''))
+    assert 3*5*60/2.56<n<3*7.5*60/2.56 and '3 subjects' in said

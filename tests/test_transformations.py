@@ -82,6 +82,13 @@ def test_options_reach_the_learner(panel):
     t = RelConTransformer(**quick, options=dict(projection=(8,4), n_augment=1)).fit(X[:40])
     assert isinstance(t.encoder_, RelConResNet34) and t.transform(X[:2]).shape==(2,8)
 
+def test_another_architecture(panel):
+    X, y = panel[:2]
+    t = RelConTransformer(**{**quick, 'nf': 64}, options=dict(arch='InceptionTimePlus', arch_config=dict(nf=4))).fit(X[:40])
+    assert t.encoder_.config['arch']=='InceptionTimePlus' and t.transform(X[:3]).shape==(3,16)
+    with pytest.raises(ValueError, match='`nf` is 2; it is the ResNet-34'): RelConTransformer(nf=2, options=dict(arch='InceptionTimePlus')).fit(X[:40])
+    assert RelConTransformer(**{**quick, 'nf': 4}, options=dict(arch='RelConResNet34')).fit(X[:40]).encoder_.nf==4
+
 @pytest.mark.parametrize('estimator', ['t','*','make_pipeline','clf'])
 def test_pickle_and_save(panel, weights, tmp_path, estimator):
     X, y, _ = panel
