@@ -131,7 +131,7 @@ class RelConTransformer(BaseTransformer):
     crop : float (default=0.75)
         Length of a crop, as a share of the instance's.
     options : dict, optional (default=None)
-        Further arguments of `relcon_learner`, such as dict(projection=(256,128,50), n_augment=2).
+        Further arguments of `relcon_learner`, such as dict(projection=(256,128,50), n_augment=2), or another encoder of tsai's: dict(arch='InceptionTimePlus', arch_config=dict(nf=16)).
     bs : int (default=256)
         Instances embedded at once.
     verbose : bool (default=False)
