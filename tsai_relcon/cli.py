@@ -289,6 +289,7 @@ def relcon_embed(
     "An embedding for each segment, with its subject, time, recording and label"
     import numpy as np, pandas as pd
     from tsai_relcon.learner import get_embeddings
+    _not_among(data, out)
     path = _file(out, 'out', ('.npz','.csv','.parquet'), overwrite)
     encoder = _weights(weights)
     segs, targets = _read(data, encoder.info['rate'], encoder.info['length'], **reading)
@@ -334,8 +335,9 @@ def relcon_label(
     each = pd.concat([pd.DataFrame(dict(subject=segs.subject, time=_clock(segs.time), recording=segs.recording, label=head.classes_[P.argmax(1)])), each], axis=1)
     minutes = pool_minutes(segs.time, segs.subject, P, head.classes_, seconds)
     for name,table in dict(segments=each, minutes=minutes.assign(time=_clock(minutes.time.to_numpy()))).items():
-        for old in ('parquet','csv'): (folder/f'{name}.{old}').unlink(missing_ok=True)
-        _write_table(table, folder/f"{name}.{'csv' if csv else 'parquet'}")
+        new, other = ('csv','parquet') if csv else ('parquet','csv')
+        _write_table(table, folder/f'{name}.{new}')
+        (folder/f'{name}.{other}').unlink(missing_ok=True)                  # of a run that is written over
     plot_days(minutes, seconds).figure.savefig(folder/'days.png', dpi=130)
     shares = minutes.label.value_counts(normalize=True)
     print(', '.join(f'{label} {share:.0%}' for label,share in shares.items()) + f' of {len(minutes)} bins of {seconds:g} s: {folder}/')

@@ -13,7 +13,6 @@ from copy import deepcopy
 from pathlib import Path
 import numpy as np
 import torch
-from torch import nn
 from fastai.learner import Learner
 from .core import Segments, check_rate, check_windows
 from .batches import check_count
