@@ -1,7 +1,7 @@
 """A device's file becomes a recording with clock and wear time.
 
-The GENEActiv files are written here after its published text format: 59 lines of header, then pages of 300 samples in hexadecimal."""
-import gzip, shutil, sys, zipfile
+The files are written here after the published formats: GENEActiv's text (59 lines of header, then pages of 300 samples in hexadecimal), Axivity's CWA (a header of 1,024 bytes, then blocks of 512 with 80 samples)."""
+import gzip, shutil, struct, sys, zipfile
 from functools import partial
 import numpy as np
 import pandas as pd
@@ -34,6 +34,19 @@ def write_geneactiv(path, a, rate=50, begins=start, cut=None):
         lines += ['Recorded Data', 'Device Unique Serial Code:012345', f'Sequence Number:{p}', f"Page Time:{when:%Y-%m-%d %H:%M:%S}:{when.microsecond//1000:03d}", 'Unassigned:', 'Temperature:21.5', 'Battery voltage:3.9', 'Device Status:Recording', f'Measurement Frequency:{rate}.0', text]
     text = '\n'.join(lines)+'\n'
     path.write_text(text[:cut])
+    return path
+
+def write_axivity(path, a, rate=50, begins=start):
+    "(T, 3) in g as the file of an Axivity AX3: 16 bits, 256 counts a g, +-8 g; T a multiple of 80"
+    code = 0x40 | (15-int(np.log2(3200/rate)))
+    blocks = [(struct.pack('<HHBHIHII', 0x444d, 1020, 0x17, 12345, 1, 0xffff, 0, 0) + bytes(13) + bytes([code])).ljust(1024, b'\xff')]
+    for i in range(len(a)//80):
+        whole, part = divmod(i*80, rate)                                       # the stamp is of whole seconds, and says at which sample it held
+        t = begins+pd.Timedelta(whole, unit='s')
+        stamp = (t.year-2000)<<26 | t.month<<22 | t.day<<17 | t.hour<<12 | t.minute<<6 | t.second
+        block = struct.pack('<HHHIIIHHBBBBhH', 0x5841, 508, 0, 1, i, stamp, 0, 171, 0, 200, code, 0x32, -part, 80) + np.round(a[i*80:(i+1)*80]*256).astype('<i2').tobytes()
+        blocks.append(block + struct.pack('<H', -int(np.frombuffer(block, '<u2').astype(int).sum()) & 0xffff))
+    path.write_bytes(b''.join(blocks))
     return path
 
 @pytest.fixture(scope='session')
@@ -104,6 +117,19 @@ def test_a_folder_of_devices_becomes_a_store_of_worn_time(bin_file, tmp_path):
     store = open_store(tmp_path/'store', length=128)
     assert 2*2*900<len(store)*2.56<2*2*1200+60                                                # of each person twice twenty minutes, no more
     assert relcon_dls(store, n_groups=2, n_within=3).train.one_batch()[0].shape[1:]==(3,128)
+
+@java
+def test_axivity_comes_back_with_clock_and_wear(tmp_path, day, moving):
+    a = day[:len(day)//80*80]
+    r = read_device(write_axivity(tmp_path/'p03.cwa', a), calibrate=False)
+    assert r.subject=='p03' and r.rate==50 and len(r.samples)==len(a) and (r.info['Device'], r.info['DeviceID'])==('Axivity', 12345)
+    assert pd.to_datetime(r.time[0], unit='s')==start and np.abs(np.diff(r.time)-.02).max()<.0015     # actipy's clock wavers by a millisecond
+    assert 90<(~r.worn).sum()/50/60<=101 and r.worn[:len(moving)-1000].all()
+    np.testing.assert_allclose(r.samples[r.worn], a[r.worn], atol=.0021)
+    assert len(r.stretches())==2
+    broken = tmp_path/'cut.cwa'
+    broken.write_bytes((tmp_path/'p03.cwa').read_bytes()[:100_000])
+    assert 0<len(read_device(broken, calibrate=False, nonwear_minutes=None).samples)<len(a)
 
 def test_a_csv_file_of_dates(csv_file, day, moving):
     r = read_device(csv_file, **of_csv)
