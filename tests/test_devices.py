@@ -1,8 +1,9 @@
 """A device's file becomes a recording with clock and wear time.
 
-The files are written here after the published formats: GENEActiv's text (59 lines of header, then pages of 300 samples in hexadecimal), Axivity's CWA (a header of 1,024 bytes, then blocks of 512 with 80 samples)."""
+The files are written here after the published formats: GENEActiv's text (59 lines of header, then pages of 300 samples in hexadecimal), Axivity's CWA (a header of 1,024 bytes, then blocks of 512 with 80 samples),
+ActiGraph's GT3X (a zip of info.txt and of a log with a record a second)."""
 import gzip, shutil, struct, sys, zipfile
-from functools import partial
+from functools import partial, reduce
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +48,20 @@ def write_axivity(path, a, rate=50, begins=start):
         block = struct.pack('<HHHIIIHHBBBBhH', 0x5841, 508, 0, 1, i, stamp, 0, 171, 0, 200, code, 0x32, -part, 80) + np.round(a[i*80:(i+1)*80]*256).astype('<i2').tobytes()
         blocks.append(block + struct.pack('<H', -int(np.frombuffer(block, '<u2').astype(int).sum()) & 0xffff))
     path.write_bytes(b''.join(blocks))
+    return path
+
+def write_actigraph(path, a, rate=50, begins=start, scale=256):
+    "(T, 3) in g as an ActiGraph Link's file; whole seconds"
+    n, epoch = len(a)//rate, int(begins.timestamp())
+    ticks = [621355968000000000 + 10**7*(epoch+s) for s in (0, n)]                # of 100 ns since the year 1
+    info = {'Serial Number': 'TAS1D12345', 'Device Type': 'Link', 'Firmware': '1.7.2', 'Battery Voltage': '4.1', 'Sample Rate': rate, 'Start Date': ticks[0], 'Stop Date': ticks[1], 'Last Sample Time': ticks[1],
+            'TimeZone': '00:00:00', 'Download Date': ticks[1], 'Board Revision': 8, 'Unexpected Resets': 0, 'Acceleration Scale': f'{scale:.1f}', 'Acceleration Min': '-8.0', 'Acceleration Max': '8.0'}
+    def record(i):
+        body = struct.pack('<BBIH', 0x1e, 0x1a, epoch+i, rate*6) + np.round(a[i*rate:(i+1)*rate]*scale).astype('<i2').tobytes()
+        return body + bytes([~reduce(int.__xor__, body) & 0xff])
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as z:
+        z.writestr('info.txt', ''.join(f'{k}: {v}\n' for k,v in info.items()))
+        z.writestr('log.bin', b''.join(map(record, range(n))))
     return path
 
 @pytest.fixture(scope='session')
@@ -130,6 +145,15 @@ def test_axivity_comes_back_with_clock_and_wear(tmp_path, day, moving):
     broken = tmp_path/'cut.cwa'
     broken.write_bytes((tmp_path/'p03.cwa').read_bytes()[:100_000])
     assert 0<len(read_device(broken, calibrate=False, nonwear_minutes=None).samples)<len(a)
+
+@java
+def test_actigraph_comes_back_with_clock_and_wear(tmp_path, day, moving):
+    a = day[:len(day)//50*50]
+    r = read_device(write_actigraph(tmp_path/'p04.gt3x', a), calibrate=False)
+    assert r.subject=='p04' and r.rate==50 and len(r.samples)==len(a) and (r.info['Device'], r.info['DeviceID'])==('Actigraph', 'TAS1D12345')
+    assert pd.to_datetime(r.time[0], unit='s')==start and np.abs(np.diff(r.time)-.02).max()<1e-5
+    assert 90<(~r.worn).sum()/50/60<=101 and len(r.stretches())==2
+    np.testing.assert_allclose(r.samples[r.worn], a[r.worn], atol=.0026)              # actipy gives thousandths
 
 def test_a_csv_file_of_dates(csv_file, day, moving):
     r = read_device(csv_file, **of_csv)
