@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tsai.learner import ts_learner
 from tsai_relcon.datasets import motionsense
 
 def load_golden(name):
@@ -18,6 +19,14 @@ def relative_error(got, wanted):
     got, wanted = (torch.as_tensor(o).detach().double() for o in (got, wanted))
     assert got.shape==wanted.shape
     return ((got-wanted).abs().max() / wanted.abs().max()).item()
+
+def carried_over(learn, folder, dls, arch, config, **kwargs):
+    "A learner of tsai with the backbone of a pretrained one, which is what its weights are"
+    learn.path = folder
+    learn.save('pretrained', with_opt=False)
+    clf = ts_learner(dls, arch, arch_config=config, pretrained=True, weights_path=folder/'models/pretrained.pth', **kwargs)
+    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), learn.model.backbone.state_dict()[k].cpu())
+    return clf
 
 @pytest.fixture(scope='session')
 def segs(): return motionsense()

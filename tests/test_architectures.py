@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from conftest import carried_over
 from safetensors import safe_open
 from safetensors.torch import save_file
 import tsai.learner
@@ -13,7 +14,6 @@ from fastai.metrics import accuracy
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.transforms import TSMagScale
 from tsai.inference import load_learner
-from tsai.learner import ts_learner
 from tsai.models.InceptionTime import InceptionTime
 from tsai.models.InceptionTimePlus import InceptionTimePlus
 from tsai.models.MINIROCKETPlus_Pytorch import MiniRocketPlus
@@ -73,11 +73,8 @@ def test_other_methods_train_other_encoders_too(dls):
         assert isinstance(learn.model.encoder, BackboneEncoder) and np.isfinite(learn.recorder.values[-1]).all()
 
 def test_goes_on_in_tsai_and_in_the_probes(inception, few, tmp_path):
-    inception.path = tmp_path
-    inception.save('pretrained', with_opt=False)
     labelled = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=32, num_workers=0)
-    clf = ts_learner(labelled, InceptionTimePlus, arch_config=dict(nf=4), pretrained=True, weights_path=tmp_path/'models/pretrained.pth')
-    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), inception.model.backbone.state_dict()[k].cpu())
+    clf = carried_over(inception, tmp_path, labelled, InceptionTimePlus, dict(nf=4))
     with clf.no_bar(), clf.no_logging(): clf.fine_tune(1)
     table = evaluate(inception, few, protocol='finetune', folds=3, epochs=1)
     assert table.loc[('segment','mean'), 'macro_f1']>0
@@ -140,11 +137,9 @@ def test_the_whole_way_in_tsai(dls, few, tmp_path):
     "Pretrained by RelCon; then fine-tuned, looked at, exported, loaded and asked as tsai does it, with augmentations of both"
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=4), path=tmp_path)
     silently(learn, 1)
-    learn.save('relcon', with_opt=False)
     splits = subject_splits(few.subject)
     labelled = get_ts_dls(few.X, few.labels, splits=splits, tfms=[None, TSClassification()], batch_tfms=[TSMagScale(), TSRotate(p=.5)], bs=32, num_workers=0)
-    clf = ts_learner(labelled, RelConResNet34, arch_config=dict(nf=4), pretrained=True, weights_path=tmp_path/'models/relcon.pth', metrics=accuracy, path=tmp_path)
-    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), learn.model.backbone.state_dict()[k].cpu())
+    clf = carried_over(learn, tmp_path, labelled, RelConResNet34, dict(nf=4), metrics=accuracy, path=tmp_path)
     with clf.no_bar(), clf.no_logging():
         clf.fine_tune(1, 1e-3)
         probas, _, decoded = clf.get_X_preds(few.X[splits[1]])

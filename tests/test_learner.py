@@ -16,7 +16,7 @@ from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_fro
                                  relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
-from conftest import load_golden
+from conftest import carried_over, load_golden
 
 def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
 def silently(learn, *args, **kw):
@@ -217,11 +217,8 @@ def test_batch_transforms_reach_stage_1_and_are_not_lost_in_a_file(few, tmp_path
     with pytest.raises(ValueError, match='TSStandardize'): save_weights(relcon_learner(dls, euclidean, arch_config=dict(nf=4)), tmp_path/'e')
 
 def test_tsai_carries_the_weights_over(learn, few, tmp_path):
-    learn.path = tmp_path
-    learn.save('pretrained', with_opt=False)
     dls = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=16, num_workers=0)
-    clf = ts_learner(dls, RelConResNet34, arch_config=dict(nf=4), pretrained=True, weights_path=tmp_path/'models/pretrained.pth')
-    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), learn.model.backbone.state_dict()[k].cpu())
+    clf = carried_over(learn, tmp_path, dls, RelConResNet34, dict(nf=4))
     with clf.no_bar(), clf.no_logging(): clf.fine_tune(1)
 
 # ---- from the authors' program

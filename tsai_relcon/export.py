@@ -17,7 +17,7 @@ from fastai.learner import Learner
 from .core import Segments, check_rate, check_windows
 from .batches import check_count
 from .models import BackboneEncoder, RelConResNet34
-from .checkpoint import write_whole
+from .checkpoint import new_path, write_whole
 from .learner import _check_rate_of, check_unchanged, encoder_of, known_of, load_encoder
 
 # %% ../nbs/11_export.ipynb #7a1e0006
@@ -111,8 +111,7 @@ def export_onnx(learn,                # Learner, encoder, or path of its weights
                 tolerance:float=1e-4  # Largest difference from torch, relative to the largest number
                )->Path:
     "Write an encoder as ONNX, if its embeddings are those of torch. Raises FileExistsError for a file that is there, ValueError for what is no encoder or differs, ImportError without the extra 'onnx'"
-    path = Path(path)
-    if path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
+    path = new_path(path, overwrite)
     _runtime()
     encoder, rate, length = _encoder_for_export(learn, rate, length)
     proto = _traced(encoder, length, any_length).model_proto

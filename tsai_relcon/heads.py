@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open, SafetensorError
+from safetensors import safe_open
 from safetensors.numpy import save
 from fastai.learner import Learner
 from scipy.special import softmax
 from .core import Segments
-from .checkpoint import write_whole
-from .learner import check_unchanged, encoder_of, get_embeddings
+from .checkpoint import new_path, write_whole
+from .learner import check_unchanged, encoder_of, file_info, get_embeddings
 from .probes import linear_probe
 
 # %% ../nbs/11_heads.ipynb #9c3f0006
@@ -81,21 +81,15 @@ def save_head(head:LinearHead,
               overwrite:bool=False # Replace a file that is there
              )->Path:
     "Write a head as safetensors. Raises FileExistsError for a file that is there"
-    path = Path(path)
-    if path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
+    path = new_path(path, overwrite)
     info = dict(format=_format, classes=[str(c) for c in head.classes_], encoder=head.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save(dict(weight=np.ascontiguousarray(head.weight), bias=np.ascontiguousarray(head.bias)), metadata=dict(tsai_relcon=json.dumps(info))))
 
 def load_head(path)->LinearHead:
     "The head of a file. Raises ValueError for a file that `save_head` did not write"
-    if not Path(path).is_file(): raise ValueError(f"`path`: there is no file {path}")
-    try:
-        with safe_open(path, 'np') as f:
-            info = json.loads((f.metadata() or {}).get('tsai_relcon', 'null'))
-            arrays = {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, json.JSONDecodeError) as e: raise ValueError(f"`path`: {path} is not a whole safetensors file ({e})") from None
-    if not isinstance(info, dict) or info.get('format')!=_format: raise ValueError(f"`path`: {path} is a safetensors file, but not one of `save_head`")
+    info = file_info(path, _format, 'save_head')
+    with safe_open(path, 'np') as f: arrays = {k: f.get_tensor(k) for k in f.keys()}
     weight, bias, K = arrays.get('weight'), arrays.get('bias'), len(info['classes'])
     if weight is None or bias is None or weight.shape[1:]!=(K,) or bias.shape!=(K,): raise ValueError(f"`path`: {path} has {K} classes, but its numbers do not fit them: the file is damaged")
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()): raise ValueError(f"`path`: {path} holds NaN or infinity: the file is damaged")

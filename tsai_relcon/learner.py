@@ -7,8 +7,8 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 # %% auto #0
 __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'make_encoder', 'embedding_width', 'with_projection',
            'encoder_of', 'relcon_learner', 'get_embeddings', 'embed_segments', 'validation_transform', 'subject_marks',
-           'pretrained_on', 'check_unchanged', 'save_weights', 'weights_info', 'load_encoder', 'load_distance',
-           'SaveWeights', 'encoder_from_release', 'distance_from_release']
+           'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info', 'load_encoder',
+           'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -37,7 +37,7 @@ from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, enc
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .checkpoint import write_whole
+from .checkpoint import new_path, write_whole
 from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_metrics, reconstruction_error
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
@@ -254,8 +254,7 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
                  **record               # Whatever else should be known of the training: numbers and text
                 )->Path:
     "Write encoder or distance with its configuration as safetensors. Raises FileExistsError for a file that is there, ValueError if the rate is unknown"
-    path, is_learner = Path(path), isinstance(learn, Learner)
-    if path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
+    path, is_learner = new_path(path, overwrite), isinstance(learn, Learner)
     kind, config, state = _kind(encoder_of(learn))
     if is_learner:
         check_unchanged(learn)
@@ -266,14 +265,18 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
 
-def weights_info(path)->dict:
-    "What a file of weights says of itself. Raises ValueError for a file that `save_weights` did not write"
+def file_info(path, format:str, written_by:str)->dict:
+    "What a safetensors file of ours says of itself. Raises ValueError for a file that `written_by` did not write"
     if not Path(path).is_file(): raise ValueError(f"`path`: there is no file {path}")
     try:
         with safe_open(path, 'pt') as f: info = json.loads((f.metadata() or {}).get('tsai_relcon', 'null'))
     except (SafetensorError, json.JSONDecodeError) as e: raise ValueError(f"`path`: {path} is not a whole safetensors file ({e})") from None
-    if not isinstance(info, dict) or info.get('format')!=_format: raise ValueError(f"`path`: {path} is a safetensors file, but not one of `save_weights` (format {_format!r})")
+    if not isinstance(info, dict) or info.get('format')!=format: raise ValueError(f"`path`: {path} is a safetensors file, but not one of `{written_by}` (format {format!r})")
     return info
+
+def weights_info(path)->dict:
+    "What a file of weights says of itself. Raises ValueError for a file that `save_weights` did not write"
+    return file_info(path, _format, 'save_weights')
 
 def _load(path, kind, make, rate):
     info = weights_info(path)
@@ -318,8 +321,7 @@ class SaveWeights(Callback):
                  overwrite:bool=False,  # Replace a file that was there before the fit
                  **record               # Passed on to `save_weights`
                 ):
-        self.path, self.seconds, self.overwrite, self.record = Path(path), seconds, overwrite, record
-        if self.path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
+        self.path, self.seconds, self.overwrite, self.record = new_path(path, overwrite), seconds, overwrite, record
     def before_fit(self):   self.trained = self.failed = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
     def before_train(self): self.last = time.monotonic()
     def after_batch(self):
