@@ -5,8 +5,8 @@
     python benchmarks/methods.py --report-only --record results                                    # the report anew from the records
 
 DATA is a folder of npz files (corpora.py names those pretrained on); MotionSense and mobgap are bundled. Nobody who is tested has pretrained anything. A seed chooses who validates, the distance, the encoder's first weights, the batches and the folds.
-Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels), `finetune` (slow: half an hour a set).
-Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records.
+Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels; of seed 0 a picture), `finetune` (slow: half an hour a set).
+Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone.
 """
 import argparse, json, time, warnings
 from datetime import date
@@ -21,6 +21,7 @@ from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import command_line, fit_for, length, pretraining_segments, rate, test_segments
+from pictures import strip
 from recipes import ablations, departures, distance_learner, distances, fitted_distance, methods, recipes
 
 beside = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')
@@ -33,15 +34,20 @@ names  = dict(methods=[*methods], ablations=[*ablations], beside=[*beside])
 
 def record_path(args, stage, name, seed): return args.out/f'{stage}_{name}_seed{seed}.json'
 
+def published(args, path):
+    "Where a file of a run is kept for good; itself without `--record`"
+    return args.record/'methods'/path.name if args.record else path
+
 def done(args, stage, name, seed):
     "Is there a record? Raises ValueError for one of other settings"
     path = record_path(args, stage, name, seed)
+    if args.record and not path.exists(): path = published(args, path)
     if not path.exists(): return False
     record = json.loads(path.read_text())
     then, now = record['settings'], {k: vars(args)[k] for k in settings}
     if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
     if stage=='finetune': then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
-    if args.record and not (args.record/'methods'/path.name).exists(): (args.record/'methods'/path.name).write_text(path.read_text())
+    if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     return True
 
@@ -49,7 +55,7 @@ def write(args, stage, name, seed, **record):
     record = dict(stage=stage, name=name, seed=seed, date=str(date.today()), machine=about_machine(), command=args.command, settings={k: vars(args)[k] for k in settings}, **record)
     path = record_path(args, stage, name, seed)
     path.with_suffix('.partial').write_text(json.dumps(record, indent=1)+'\n'); path.with_suffix('.partial').rename(path)
-    if args.record: (args.record/'methods'/path.name).write_text(path.read_text())
+    if args.record: published(args, path).write_text(path.read_text())
     print(f"{path.stem}: {record.get('steps', '')}", flush=True)
 
 def alone(seed):
@@ -60,12 +66,14 @@ def alone(seed):
 
 def loaders(segs, name, seed): return relcon_dls(segs, splits=subject_splits(segs.subject, .1, seed), small_groups='drop', valid_batches=4, seed=seed, **recipes[name].way)
 
+def weights(args, name, seed): return args.out/f'{name}_seed{seed}.{"pth" if name in distances else "safetensors"}'
+
 def fit_distance(args, kind, seed):
-    if done(args, 'distance', kind, seed): return
+    if done(args, 'distance', kind, seed) and weights(args, kind, seed).exists(): return
     alone(seed)
     learn = distance_learner(kind, loaders(pretraining_segments(args.data), 'relcon', seed))
     steps = fit_for(learn, 60*args.distance_minutes, args.distance_lr)
-    torch.save(learn.model.state_dict(), args.out/f'{kind}_seed{seed}.pth')
+    torch.save(learn.model.state_dict(), weights(args, kind, seed))
     with learn.no_bar(): valid = float(learn.validate()[0])
     write(args, 'distance', kind, seed, steps=steps, valid_loss=valid)
 
@@ -74,14 +82,14 @@ def anchors_a_step(name, dls):
     return len(dls.train.index[0]) if isinstance(dls.train, GroupDL) else dls.train.bs
 
 def pretrain(args, name, seed):
-    if done(args, 'pretrain', name, seed): return
+    if done(args, 'pretrain', name, seed) and weights(args, name, seed).exists(): return
     alone(seed)
     encoder, lr = RelConResNet34(nf=args.width), args.lrs.get(name, args.lrs['relcon'])      # first of all: for all the same
     recipe, dls = recipes[name], loaders(pretraining_segments(args.data), name, seed)
     learn = recipe.learn(dls, fitted_distance(args.out, recipe.distance, seed, dls), encoder)
     steps = fit_for(learn, 60*args.minutes, lr)
     with learn.no_bar(): valid = float(learn.validate()[0])
-    save_weights(learn, args.out/f'{name}_seed{seed}.safetensors', overwrite=True)
+    save_weights(learn, weights(args, name, seed), overwrite=True)
     write(args, 'pretrain', name, seed, steps=steps, lr=lr, valid_loss=valid, anchors=steps*anchors_a_step(name, learn.dls), segments=len(learn.dls.train.dataset), subjects=len(dls.train.dataset.subjects))
 
 def encoder_for(args, name, seed):
@@ -90,7 +98,7 @@ def encoder_for(args, name, seed):
     if name=='minirocket': return MiniRocketMultivariate(num_kernels=2520, random_state=seed)
     if name in beside:
         with no_random(seed): return RelConResNet34(nf=args.width).eval()
-    return load_encoder(args.out/f'{name}_seed{seed}.safetensors', rate)
+    return load_encoder(weights(args, name, seed), rate)
 
 # ---- judging --------------------------------------------------------------------------------------------------------------------------------------
 
@@ -102,26 +110,30 @@ def summary(table, metric):
     "{level: mean and sd over folds, and all answers pooled}"
     return {level: {k: float(table.loc[(level, k), metric]) for k in ('mean','sd','pooled')} for level in table.index.get_level_values(0).unique()}
 
+def stages_of(args, name):
+    "Of the stages asked for those that a method has"
+    without = dict(untrained=('pretrain','finetune'), by_hand=('pretrain','finetune'), minirocket=('pretrain','finetune'), supervised=('pretrain','frozen'))
+    return [stage for stage in args.stages if stage not in without.get(name, ())]
+
 def frozen(args, name, seed):
-    if name=='supervised' or done(args, 'frozen', name, seed): return
+    if done(args, 'frozen', name, seed): return
     alone(seed)
-    encoder, start, scores = encoder_for(args, name, seed), time.process_time(), {}
+    encoder, start, scores, answers, tests = encoder_for(args, name, seed), time.process_time(), {}, {}, test_segments(args.data)
     protocol = 'ridge' if name=='minirocket' else 'linear'
-    for task,segs in test_segments(args.data).items():
-        table, answers = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
+    for task,segs in tests.items():
+        table, answers[task] = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
         scores[task] = summary(table, 'macro_f1')
-        if seed==0: answers.to_csv(args.out/f'answers_{task}_{name}.csv', index=False)
         if name not in ablations: scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
     for task,(segs,targets) in gait_segments(args.data).items():
         for target in gait[task]:
             known = np.isfinite(targets[target].to_numpy())
-            table, answers = evaluate(encoder, segs[known], targets[target].to_numpy()[known], 'regression', min(5, len(np.unique(segs.subject[known]))), seed=seed, predictions=True)
-            if seed==0: answers.to_csv(args.out/f'answers_{task}_{target}_{name}.csv', index=False)
+            table, answers[f'{task} {target}'] = evaluate(encoder, segs[known], targets[target].to_numpy()[known], 'regression', min(5, len(np.unique(segs.subject[known]))), seed=seed, predictions=True)
             scores[f'{task} {target}'] = summary(table, 'r')
+    if seed==0: strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
 def finetune(args, name, seed):
-    if name in ('by_hand','minirocket','untrained') or done(args, 'finetune', name, seed): return
+    if done(args, 'finetune', name, seed): return
     alone(seed)
     scores, start = {}, time.process_time()
     for task,segs in test_segments(args.data).items():
@@ -153,10 +165,9 @@ def ablation_table(of):
     return ['## Ablations: what they say, and what the paper says', '', "Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT.", '', *table(['', 'seeds', *compared], rows)]
 
 def pictures(folder):
-    "Lines: those of pictures.py that are there"
-    known = {f'map_{t}': f'{said[t]}: t-SNE of frozen embeddings, a colour an activity' for t in ('motionsense','hapt')} | {f'confusion_{t}': f'{said[t]}: answers of all folds' for t in ('motionsense','hapt')} | dict(predicted='Gait: predicted against true, a colour a person')
-    found = [name for name in known if (folder/f'methods/{name}.png').exists()]
-    return ['## Pictures', '', 'People whom no encoder has met, seed 0 (`benchmarks/pictures.py`).', '', *[line for name in found for line in (f'![{known[name]}](methods/{name}.png)', '', known[name]+'.', '')]] if found else []
+    "Lines: the strips of those of seed 0, one under the other"
+    found = [name for name in (*beside, *recipes) if (folder/f'methods/{name}.png').exists() and name not in ablations]
+    return ['## Pictures', '', 'Seed 0, segments of people whom no encoder has met: maps of the frozen embeddings (t-SNE, a colour an activity), confusion matrices of the linear probe, gait as predicted against the truth (a colour a person).', '', *[line for name in found for line in (f'![{says(name)}](methods/{name}.png)', '')]] if found else []
 
 def report(folder):
     "results/methods.md from the records"
@@ -179,8 +190,9 @@ def report(folder):
     tuned = [n for n in order if of('finetune', n)]
     if tuned: lines += [f"## Fine-tuned ({of('finetune', tuned[0])[0]['epochs']} epochs): macro F1 of segments", '', *table(['', 'seeds', 'MotionSense', 'HAPT'], [[says(n), len(of('finetune', n)), *[cell([r['scores'][t]['segment']['mean'] for r in of('finetune', n)]) for t in ('motionsense','hapt')]] for n in tuned])]
     lines += pictures(folder)
-    lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
-              [[says(n), f"{r[0]['lr']:g}", round(np.mean([x['steps'] for x in r])), f"{60*s['minutes']/np.mean([x['steps'] for x in r]):.2f}", f"{np.mean([x['anchors'] for x in r])/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else ''] for n in order if (r := of('pretrain', n))])]
+    trained = {n: r for n in order if (r := of('pretrain', n))}
+    if trained: lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
+              [[says(n), f"{r[0]['lr']:g}", round(np.mean([x['steps'] for x in r])), f"{60*s['minutes']/np.mean([x['steps'] for x in r]):.2f}", f"{np.mean([x['anchors'] for x in r])/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else ''] for n,r in trained.items()])]
     (folder/'methods.md').write_text('\n'.join(lines).rstrip('\n')+'\n')
     print('\n'.join(lines))
 
@@ -208,14 +220,12 @@ def main():
         if args.data is None: p.error('DATA is missing: the folder of npz files')
         args.out.mkdir(parents=True, exist_ok=True)
         if args.record: (args.record/'methods').mkdir(parents=True, exist_ok=True)
-        parallel, trained = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls), [n for n in args.names if n in recipes]
-        if 'pretrain' in args.stages:
-            kinds = dict.fromkeys(recipes[n].distance for n in trained)
-            parallel(delayed(fit_distance)(args, kind, s) for s in args.seeds for kind in kinds if kind in distances)
+        parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
+        todo = [(n, s) for s in args.seeds for n in args.names if not all(done(args, stage, n, s) for stage in stages_of(args, n))]
+        if 'pretrain' in args.stages: parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,s in todo if n in recipes) if kind in distances)
         def one(name, seed):
-            for stage in args.stages:
-                if stage!='pretrain' or name in recipes: dict(pretrain=pretrain, frozen=frozen, finetune=finetune)[stage](args, name, seed)
-        parallel(delayed(one)(n, s) for s in args.seeds for n in args.names)
+            for stage in stages_of(args, name): dict(pretrain=pretrain, frozen=frozen, finetune=finetune)[stage](args, name, seed)
+        parallel(delayed(one)(n, s) for n,s in todo)
     if args.record: report(args.record)
 
 if __name__=='__main__': main()

@@ -1,65 +1,32 @@
-"""Pictures of what methods.py has run: maps of the embeddings side by side, confusion matrices, predicted against true.
-
-    python benchmarks/pictures.py DATA --out methods --record results --names untrained simclr relcon      # after methods.py --stages pretrain frozen, seed 0
-
-DATA is the folder that methods.py was given, `--out` what it left there. Everybody in the pictures is unknown to the encoders.
-"""
-import argparse, warnings
+"One picture a method, for methods.py: maps of its embeddings, confusion matrices, gait as predicted against the truth. One under the other they compare methods. Everybody in them is unknown to the encoder."
 from textwrap import fill
-from pathlib import Path
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import torch
-
-warnings.filterwarnings('ignore')
+from torch import nn
 from tsai_relcon.all import *
-from corpora import test_segments
-from methods import beside, encoder_for, recipes, says, said
 
-def embedding_maps(args, task, segs, n=1500):
-    "t-SNE of each encoder's embeddings, one colour an activity"
+def strip(title, encoder, tests, answers, gait):
+    "A row of panels. tests: {set: Segments}; answers: {set, or (set, target): table of `evaluate`}; gait: {(set, target): what the panel says}"
+    n, m = len(tests), len(gait)
+    fig, axs = plt.subplots(1, 2*n+m, figsize=(5.2*n+3.9*n+2.6*m,3.2), width_ratios=[5.2]*n+[3.9]*n+[2.6]*m, layout='constrained')
+    panels = iter(axs)
+    for name,segs in tests.items(): embedding_map(next(panels), name, encoder, segs)
+    for name,segs in tests.items():
+        of = answers[name].query("level=='segment'")
+        ax = plot_confusion(of.true.to_numpy(), of.predicted.to_numpy(), np.unique(segs.labels), ax=next(panels), title=name)
+        ax.set(xticks=[], xlabel='', ylabel='')                                   # columns are in the order of the rows
+    for key,says in gait.items():
+        of, ax = answers[key].query("level=='segment'"), next(panels)
+        plot_predicted(of.true.to_numpy(), of.predicted.to_numpy(), of.subject.to_numpy(), ax=ax, title=says)
+        if ax.get_legend(): ax.get_legend().remove()                              # people, whom a reader cannot know
+    axs[0].set_ylabel(fill(title, 30), fontsize=12)
+    return fig
+
+def embedding_map(ax, name, encoder, segs, n=1500):
+    "t-SNE, a colour an activity; empty for what has no embedding before it is fitted"
+    ax.set(title=name, xticks=[], yticks=[])
+    if hasattr(encoder, 'fit'): return
     some = segs[np.sort(np.random.default_rng(0).permutation(len(segs))[:n])]
-    fig, axs = plt.subplots(1, len(args.names), figsize=(3.2*len(args.names),3.2), layout='constrained', squeeze=False)
-    for ax,name in zip(axs[0], args.names):
-        encoder = encoder_for(args, name, 0)
-        Z = get_embeddings(encoder, some) if isinstance(encoder, torch.nn.Module) else encoder(some.X)
-        plot_embeddings(Z, some.labels, ax=ax, title=fill(says(name), 30))
-        if name!=args.names[-1] and ax.get_legend(): ax.get_legend().remove()
-    return fig
-
-def confusions(args, task, segs):
-    fig, axs = plt.subplots(1, len(args.names), figsize=(3.4*len(args.names),3.6), layout='constrained', squeeze=False)
-    for ax,name in zip(axs[0], args.names):
-        answers = pd.read_csv(args.out/f'answers_{task}_{name}.csv').query("level=='segment'")
-        plot_confusion(answers.true.to_numpy(), answers.predicted.to_numpy(), np.unique(segs.labels), ax=ax, title=fill(says(name), 30))
-    return fig
-
-def predictions(args):
-    targets = ('moving_reality_stride_time_s','mobgap_speed_mps','mobgap_double_support_s')
-    fig, axs = plt.subplots(len(targets), len(args.names), figsize=(3.6*len(args.names),3.4*len(targets)), layout='constrained', squeeze=False)
-    for row,target in zip(axs, targets):
-        for ax,name in zip(row, args.names):
-            answers = pd.read_csv(args.out/f'answers_{target}_{name}.csv', dtype=dict(subject=str)).query("level=='segment'")
-            plot_predicted(answers.true, answers.predicted, answers.subject, ax=ax, title=f"{target.replace('_', ' ')}\n{fill(says(name), 30)}")
-    return fig
-
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('data', type=Path)
-    p.add_argument('--out',    type=Path, default=Path('methods'))
-    p.add_argument('--record', type=Path, required=True)
-    p.add_argument('--names',  nargs='+', default=['untrained','simclr','relcon'], choices=[*recipes, *beside])
-    p.add_argument('--width',  type=int, default=64)
-    args = p.parse_args()
-    folder = args.record/'methods'
-    folder.mkdir(parents=True, exist_ok=True)
-    def save(fig, name): fig.savefig(folder/f'{name}.png', dpi=80); plt.close(fig); print(folder/f'{name}.png', flush=True)
-    for task,segs in test_segments(args.data).items():
-        save(embedding_maps(args, task, segs), f'map_{task}')
-        save(confusions(args, task, segs), f'confusion_{task}')
-    save(predictions(args), 'predicted')
-
-if __name__=='__main__': main()
+    plot_embeddings(get_embeddings(encoder, some) if isinstance(encoder, nn.Module) else encoder(some.X), some.labels, ax=ax, title=name)
