@@ -102,9 +102,13 @@ def encoder_for(args, name, seed):
 
 # ---- judging --------------------------------------------------------------------------------------------------------------------------------------
 
-def gait_segments(data):
-    "{set: (Segments, targets)}"
-    return dict(moving_reality=gait_from_npz(data/'moving_reality.npz', rate=rate, length=length), mobgap=mobgap(rate, length))
+def gait_tasks(data):
+    "{set and target: (Segments, numbers, how many folds)}"
+    def one(segs, y):
+        known = np.isfinite(y)
+        return segs[known], y[known], min(5, len(np.unique(segs.subject[known])))
+    of = dict(moving_reality=gait_from_npz(data/'moving_reality.npz', rate=rate, length=length), mobgap=mobgap(rate, length))
+    return {f'{name} {target}': one(segs, targets[target].to_numpy()) for name,(segs,targets) in of.items() for target in gait[name]}
 
 def summary(table, metric):
     "{level: mean and sd over folds, and all answers pooled}"
@@ -124,20 +128,18 @@ def frozen(args, name, seed):
         table, answers[task] = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
         scores[task] = summary(table, 'macro_f1')
         if name not in ablations: scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
-    for task,(segs,targets) in gait_segments(args.data).items():
-        for target in gait[task]:
-            known = np.isfinite(targets[target].to_numpy())
-            table, answers[f'{task} {target}'] = evaluate(encoder, segs[known], targets[target].to_numpy()[known], 'regression', min(5, len(np.unique(segs.subject[known]))), seed=seed, predictions=True)
-            scores[f'{task} {target}'] = summary(table, 'r')
+    for task,(segs,y,folds) in gait_tasks(args.data).items():
+        table, answers[task] = evaluate(encoder, segs, y, 'regression', folds, seed=seed, predictions=True)
+        scores[task] = summary(table, 'r')
     if seed==0: strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
 def finetune(args, name, seed):
     if done(args, 'finetune', name, seed): return
     alone(seed)
-    scores, start = {}, time.process_time()
-    for task,segs in test_segments(args.data).items():
-        scores[task] = summary(evaluate(encoder_for(args, name, seed), segs, protocol='finetune', folds=5, seed=seed, epochs=args.finetune_epochs), 'macro_f1')
+    encoder, start, scores, kw = encoder_for(args, name, seed), time.process_time(), {}, dict(seed=seed, epochs=args.finetune_epochs)
+    for task,segs in test_segments(args.data).items():          scores[task] = summary(evaluate(encoder, segs, protocol='finetune', folds=5, **kw), 'macro_f1')
+    for task,(segs,y,folds) in gait_tasks(args.data).items():   scores[task] = summary(evaluate(encoder, segs, y, 'finetune_regression', folds, **kw), 'r')
     write(args, 'finetune', name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
 
 # ---- the report -----------------------------------------------------------------------------------------------------------------------------------
@@ -146,6 +148,12 @@ said = dict(motionsense='MotionSense', hapt='HAPT') | {'moving_reality stride_ti
 def says(name): return beside.get(name) or recipes[name].says
 def cell(values): return '' if not values else f'{np.mean(values):.3f}' + (f' ({np.std(values, ddof=1):.3f})' if len(values)>1 else '')
 def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
+
+def score_tables(of, stage, order):
+    "Lines: the scores of segments, and of whole recordings, a row a method"
+    kept, score = [n for n in order if of(stage, n)], lambda n, task, level: cell([r['scores'][task][level]['mean'] for r in of(stage, n) if level in r['scores'].get(task, {})])
+    def one(level): return table(['', 'seeds', *said.values()], [[says(n), len(of(stage, n)), *[score(n, task, level) for task in said]] for n in kept])
+    return ['Segments:', '', *one('segment'), 'Whole recordings:', '', *one('workout')]
 
 # what the paper reports of its ablations, in percent of the score without: stride velocity r, double support r, segment F1, workout F1
 the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
@@ -178,17 +186,14 @@ def report(folder):
     s, order = runs[0]['settings'], [n for n in (*methods, *departures, *beside, *ablations) if any(r['name']==n for r in runs)]
     commands = ', '.join(dict.fromkeys(f'`{r["command"]}`' for r in runs))
     lines = ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {commands}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
-             f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person; "
-             "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with folds, is in `results/methods/`.", '', '## Frozen, linear probe: macro F1, gait: Pearson r', '']
-    tasks = list(said)
-    for level in ('segment','workout'):
-        kept = [n for n in order if of('frozen', n)]
-        lines += [f"{'Segments' if level=='segment' else 'Whole recordings'}:", '', *table(['', 'seeds', *[said[t] for t in tasks]], [[says(n), len(of('frozen', n)), *[cell([r['scores'][t][level]['mean'] for r in of('frozen', n) if level in r['scores'].get(t, {})]) for t in tasks]] for n in kept])]
+             f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person (3 of mobgap's three people); "
+             "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with its sd over folds, is in `results/methods/`.", '']
+    lines += ['## Frozen, linear probe: macro F1; gait: Pearson r', '', *score_tables(of, 'frozen', order)]
     lines += ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {n}' for t in ('motionsense','hapt') for n in few]],
               [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
     lines += ablation_table(of)
-    tuned = [n for n in order if of('finetune', n)]
-    if tuned: lines += [f"## Fine-tuned ({of('finetune', tuned[0])[0]['epochs']} epochs): macro F1 of segments", '', *table(['', 'seeds', 'MotionSense', 'HAPT'], [[says(n), len(of('finetune', n)), *[cell([r['scores'][t]['segment']['mean'] for r in of('finetune', n)]) for t in ('motionsense','hapt')]] for n in tuned])]
+    tuned = [r for n in order for r in of('finetune', n)]
+    if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', *score_tables(of, 'finetune', order)]
     lines += pictures(folder)
     trained = {n: r for n in order if (r := of('pretrain', n))}
     if trained: lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],

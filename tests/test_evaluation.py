@@ -23,8 +23,8 @@ from tsai_relcon.models import RelConResNet34
 
 one_C = dict(Cs=(1e-2,))
 by_hand = lambda X: hand_features(X, 50)
-protocols = ['linear','mlp','ridge','finetune','regression']
-quick = dict(linear=one_C, mlp=dict(epochs=2, hidden=8), ridge=dict(alphas=(1.,)), finetune=dict(epochs=1), regression=dict(alphas=(1.,)))
+protocols = ['linear','mlp','ridge','finetune','regression','finetune_regression']
+quick = dict(linear=one_C, mlp=dict(epochs=2, hidden=8), ridge=dict(alphas=(1.,)), finetune=dict(epochs=1), regression=dict(alphas=(1.,)), finetune_regression=dict(epochs=1))
 
 @pytest.fixture(scope='module')
 def tiny(segs): return segs[::60]
@@ -60,7 +60,7 @@ def test_every_protocol_gets_disjoint_people(protocol, folds, tiny, net, monkeyp
         seen.append((fit, valid))
         return real(fit=fit, valid=valid, **kw)
     monkeypatch.setitem(probes.protocols, protocol, spy)
-    target = few.X.mean((1,2)) if protocol=='regression' else None
+    target = few.X.mean((1,2)) if protocol in probes.regressions else None
     _, answers = evaluate(net, few, target, protocol, folds, predictions=True, **quick[protocol])
     answers = answers[answers.level=='segment']
     assert len(seen)==answers.fold.nunique() and sorted(answers.name)==list(range(len(few)))
@@ -365,6 +365,16 @@ def test_fine_tuning_learns_and_leaves_the_encoder_as_it_was(few, net):
     assert torch.equal(random_state, torch.get_rng_state()) and (np_state==np.random.get_state()[1]).all()
     assert table.loc[('segment','mean'),'macro_f1']>.55
     assert all(torch.equal(v, before[k]) for k,v in net.state_dict().items())
+
+def test_fine_tuning_for_a_number_finds_it_and_answers_in_its_unit(few):
+    y = 100+20*few.X.std(-1).mean(1)
+    table, answers = evaluate(RelConResNet34(nf=4), few, y, 'finetune_regression', folds=[subject_splits(few.subject)], epochs=3, predictions=True)
+    assert table.loc[('segment','mean'),'r']>.8
+    of = answers[answers.level=='segment']
+    assert np.abs(of.predicted-of.true).mean()<np.abs(of.true-y.mean()).mean()
+    with pytest.raises(ValueError, match='`pool`'): evaluate(RelConResNet34(nf=2), few, y, 'finetune_regression', pool='vote')
+    with pytest.raises(ValueError, match='`target`.*finetune_regression'): evaluate(RelConResNet34(nf=2), few, protocol='finetune_regression')
+    with pytest.raises(ValueError, match='`encoder`.*finetune_regression'): evaluate(by_hand, few, y, 'finetune_regression')
 
 def test_fine_tuning_is_the_same_for_the_same_seed(tiny, net):
     kw = dict(protocol='finetune', folds=2, epochs=1)

@@ -182,11 +182,11 @@ def relcon_evaluate(
     weights:str,               # File of weights: encoder.safetensors
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str='report',          # Folder to write the report into
-    protocol:str='linear',     # linear, mlp, finetune, ridge, or regression
+    protocol:str='linear',     # linear, mlp, finetune, ridge, regression, or finetune_regression
     target:str='',             # For regression on data with strides (mobgap, npz): speed_mps, stride_time_s, double_support_s, ...
     folds:str='5',             # Number of folds by subject; loso: leave one out; unseen: test on people whom the encoder was not pretrained on
     compare:store_true=False,  # Put beside it features by hand (not for finetune), the same encoder untrained, and a constant, which knows nothing
-    epochs:int=0,              # For mlp and finetune; 0: the protocol's own (100, 10)
+    epochs:int=0,              # For mlp and those that fine-tune; 0: the protocol's own (100, 10)
     lr:float=0.,               # For finetune; 0: its own (0.001)
     save_head:str='',          # File to write a linear head into, fitted on everybody afterwards, for relcon-label
     seed:int=0,                # Of folds, choices and models
@@ -226,11 +226,12 @@ _report_files = ('table.csv','table.md','answers.csv','confusion.png','roc.png',
 def _folds_in_words(folds): return dict(loso='one person left out at a time', unseen='tested on people whom the encoder has not met').get(folds, f'{folds} folds by person')
 
 def _regression_target(segs, targets, target, protocol):
-    if protocol!='regression':
-        if target: raise ValueError(f"`target` is {target!r}; only protocol regression has one")
+    from tsai_relcon.probes import regressions
+    if protocol not in regressions:
+        if target: raise ValueError(f"`target` is {target!r}; only the protocols {' and '.join(regressions)} have one")
         if targets is not None: raise ValueError(f"`protocol` is {protocol!r}; gait data have no activities: take --protocol regression --target {targets.columns[0]}")
         return segs, None
-    if targets is None: raise ValueError("`protocol` is 'regression', but the data have no gait targets; of the bundled recordings mobgap has them")
+    if targets is None: raise ValueError(f"`protocol` is {protocol!r}, but the data have no gait targets; of the bundled recordings mobgap has them")
     if target not in targets: raise ValueError(f"`target` is {target!r}; the data have {', '.join(targets.columns)}")
     known = targets[target].notna().to_numpy()
     if not known.all(): print(f'{(~known).sum()} of {len(segs)} segments have no {target} and are left out')
@@ -240,9 +241,9 @@ def _compared(encoder, segs, seed, protocol):
     import numpy as np
     from fastai.torch_core import no_random
     from tsai_relcon.models import encoder_from_config
-    from tsai_relcon.probes import hand_features
+    from tsai_relcon.probes import finetunings, hand_features
     with no_random(seed): untrained = encoder_from_config(encoder.config).eval()
-    frozen = {} if protocol=='finetune' else {'features by hand': lambda X: hand_features(X, segs.rate), 'a constant': np.zeros((len(segs), 1))}
+    frozen = {} if protocol in finetunings else {'features by hand': lambda X: hand_features(X, segs.rate), 'a constant': np.zeros((len(segs), 1))}
     return {'encoder': encoder, 'untrained': untrained, **frozen}
 
 # %% ../nbs/14_cli.ipynb #f7b5f0f8
@@ -267,9 +268,10 @@ def _pictures(folder, answers, protocol, target, encoder, segs):
     matplotlib.use('Agg')
     from tsai_relcon import plots
     from tsai_relcon.learner import get_embeddings
+    from tsai_relcon.probes import regressions
     segment = answers[answers.level=='segment']
     def save(ax, name): ax.figure.savefig(folder/f'{name}.png', dpi=130)
-    if protocol=='regression': return save(plots.plot_predicted(segment.true, segment.predicted, segment.subject, title=f'{target}, all folds'), 'predicted')
+    if protocol in regressions: return save(plots.plot_predicted(segment.true, segment.predicted, segment.subject, title=f'{target}, all folds'), 'predicted')
     classes = [c.removeprefix('p_') for c in answers.columns if c.startswith('p_')]
     save(plots.plot_confusion(segment.true.astype(str), segment.predicted.astype(str), classes, title='all folds'), 'confusion')
     save(plots.plot_roc(segment.true.astype(str), segment[[f'p_{c}' for c in classes]].to_numpy(), classes, title='all folds'), 'roc')

@@ -27,7 +27,7 @@ from .core import Segments, as_column, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
 from .learner import get_embeddings, known_of, load_encoder, pretrained_on, subject_marks, validation_transform
-from .probes import check_options, options_of, protocols
+from .probes import check_options, finetunings, options_of, protocols, regressions
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
 def classification_metrics(y:np.ndarray,      # (n,) true labels
@@ -115,7 +115,7 @@ def _features(encoder, segs, protocol, resample, any_length, progress):
     if isinstance(encoder, (Learner,nn.Module)):
         known = known_of(encoder)
         segs = match_segments(segs, known.get('rate'), known.get('length'), resample, any_length)
-        Z = _inputs(encoder, segs.X) if protocol=='finetune' else _check_embeddings(get_embeddings(encoder, segs, progress=progress), len(segs))
+        Z = _inputs(encoder, segs.X) if protocol in finetunings else _check_embeddings(get_embeddings(encoder, segs, progress=progress), len(segs))
     elif _is_transformer(encoder): return partial(_fitted_embeddings, encoder, segs.X)
     else: Z = _check_embeddings(encoder(segs.X.copy()) if callable(encoder) else encoder, len(segs))                # a copy: functions may write into it
     return lambda rows: Z
@@ -159,7 +159,7 @@ def unseen_fold(encoder,      # Learner, file, or what `load_encoder` gives
 def evaluate(encoder,                   # File, encoder, Learner, function of X, embeddings (N, E), transformer with fit and transform; or a dict of them
              segs:Segments,
              target:np.ndarray=None,    # (N,) what is predicted; None: the labels of `segs`
-             protocol='linear',         # 'linear', 'mlp', 'finetune', 'ridge', or 'regression'; for a dict of encoders also a dict
+             protocol='linear',         # 'linear', 'mlp', 'finetune', 'ridge', 'regression' or 'finetune_regression'; for a dict of encoders also a dict
              folds=5,                   # How many by subject, 'loso', or a list of (training rows, test rows)
              workout:np.ndarray=None,   # (N,) which workout a segment is of; None: the recordings of `segs`
              pool:str='mean',           # A workout's answer: 'mean', 'vote', 'geometric'; for regression 'mean', 'median'
@@ -180,11 +180,11 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
     encoder = _check_encoder(encoder, protocol)
     _check_settings(protocol, pool, n_labels, seed, options)
     y = _check_target(segs, target, protocol)
-    task = _Task(segs, y, None if protocol=='regression' else np.unique(y), _check_workout(segs, workout, y, protocol), pool, _seen(encoder, segs.subject))
+    task = _Task(segs, y, None if protocol in regressions else np.unique(y), _check_workout(segs, workout, y, protocol), pool, _seen(encoder, segs.subject))
     splits = evaluation_splits(segs.subject, folds, valid_pct, seed)
     if task.seen.any() and any(task.seen[test].any() for *_,test in splits): tell("the encoder was pretrained on some of the people who are tested here, by their names (column `seen`): the score is not one for strangers; see `unseen_fold`")
     fit_model = partial(protocols[protocol], features=_features(encoder, segs, protocol, resample, any_length, progress), y=y, seed=seed, refit=n_labels is None, **options)
-    if protocol=='finetune': fit_model = partial(fit_model, encoder=encoder)
+    if protocol in finetunings: fit_model = partial(fit_model, encoder=encoder)
     judged = [_judge(task, fold, split, fit_model, n_labels, seed) for fold,split in enumerate(progress_bar(splits, leave=False) if progress else splits)]
     answers = pd.concat([a for _,answers in judged for a in answers], ignore_index=True)
     table = _summarise(pd.DataFrame([row for rows,_ in judged for row in rows]), answers, task.classes)
@@ -259,22 +259,22 @@ def _check_encoder(encoder, protocol):
     if not isinstance(protocol, str) or protocol not in protocols: raise ValueError(f"`protocol` is {protocol!r}; known are {', '.join(map(repr, protocols))}")
     if isinstance(encoder, type): raise ValueError(f"`encoder` is the class {encoder.__name__}; wanted an instance of it")
     if isinstance(encoder, (str,Path)): encoder = load_encoder(encoder)
-    if protocol=='finetune' and not isinstance(encoder, (Learner,nn.Module)): raise ValueError(f"`encoder` is a {type(encoder).__name__}; protocol 'finetune' wants a network: a file of weights, an encoder or a Learner")
+    if protocol in finetunings and not isinstance(encoder, (Learner,nn.Module)): raise ValueError(f"`encoder` is a {type(encoder).__name__}; protocol {protocol!r} wants a network: a file of weights, an encoder or a Learner")
     return encoder
 
 def _check_settings(protocol, pool, n_labels, seed, options):
     def whole(v, least): return isinstance(v, (int,np.integer)) and not isinstance(v, bool) and v>=least
     check_options(protocol, options)
-    poolings = ('mean','median') if protocol=='regression' else ('mean','vote','geometric')
+    poolings = ('mean','median') if protocol in regressions else ('mean','vote','geometric')
     if pool not in poolings: raise ValueError(f"`pool` is {pool!r}; protocol {protocol!r} knows {', '.join(map(repr, poolings))}")
-    if n_labels is not None and (protocol=='regression' or not whole(n_labels, 1)): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a whole number of segments a class, 1 or more, for a protocol that classifies")
+    if n_labels is not None and (protocol in regressions or not whole(n_labels, 1)): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a whole number of segments a class, 1 or more, for a protocol that classifies")
     if not whole(seed, 0): raise ValueError(f"`seed` is {seed!r}; wanted a whole number, 0 or more")
 
 def _check_target(segs, target, protocol):
     if target is None and segs.labels is None: raise ValueError("`target` is missing, and `segs` have no labels: pass what is to be predicted, one entry a segment")
     y = as_column(segs.labels if target is None else target, len(segs), 'target')
-    if protocol=='regression':
-        if y.dtype.kind not in 'fiu': raise ValueError(f"`target` holds {y.dtype}; protocol 'regression' wants numbers")
+    if protocol in regressions:
+        if y.dtype.kind not in 'fiu': raise ValueError(f"`target` holds {y.dtype}; protocol {protocol!r} wants numbers")
         return y.astype(np.float64)
     if y.dtype.kind=='f': raise ValueError(f"`target` holds {y.dtype}, numbers on a scale; protocol {protocol!r} wants classes, as text or whole numbers (or take protocol='regression')")
     if len(np.unique(y))<2: raise ValueError(f"`target` names one class only ({y[0]}); wanted two or more")
@@ -286,7 +286,7 @@ def _check_workout(segs, workout, y, protocol):
     if workout is None: return None
     count = pd.DataFrame(dict(w=workout, who=segs.subject, y=y)).groupby('w').nunique()
     if (count.who>1).any(): raise ValueError(f"`workout`: {count.index[count.who>1][0]} is of {count.who.max()} subjects; wanted a name of its own for each person's workout")
-    if protocol!='regression' and (count.y>1).any():
+    if protocol not in regressions and (count.y>1).any():
         says = f"{(count.y>1).sum()} of {len(count)} workouts have several labels, so no single answer"
         if given: raise ValueError(f"`workout`: {says}")
         tell(f"no workout level: {says}; cut recordings where the label changes, or pass `workout`")
@@ -346,7 +346,7 @@ def label_efficiency(encoder,             # As for `evaluate`, a dict of them in
     if not isinstance(segs, Segments): raise ValueError(f"`segs` is a {type(segs).__name__}; wanted `Segments`, which know each segment's subject")
     protocol = kwargs.get('protocol', 'linear')
     encoder = _check_encoder(encoder, protocol)
-    if protocol!='finetune' and not _is_transformer(encoder):                             # embed once
+    if protocol not in finetunings and not _is_transformer(encoder):                             # embed once
         features = _features(encoder, segs, protocol, kwargs.pop('resample', False), kwargs.pop('any_length', False), kwargs.get('progress', False))
         encoder = _Embedded(features(None), dict(subjects=pretrained_on(encoder)))
     return pd.concat({(n, i): evaluate(encoder, segs, n_labels=n, seed=seed+i, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])

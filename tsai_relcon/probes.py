@@ -146,8 +146,15 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
     with no_random(seed): learn = _train(_network(encoder, 1), scaled(fit), scaled(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress)
     return _FinetunedRegressor(learn, mean, sd)
 
+def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-3, bs=16, patience=None, progress=False):
+    X = features(fit)
+    model = finetune_regression(X, y, fit, valid, encoder, seed, epochs, lr, bs, patience, progress)
+    return X, model, model.learn.keep_best.best_epoch+1, fit
+
 # %% ../nbs/10_probes.ipynb #9d9c2a3a
-protocols = dict(linear=_linear, mlp=_mlp, finetune=_finetune, ridge=_ridge, regression=_regression)
+protocols   = dict(linear=_linear, mlp=_mlp, finetune=_finetune, ridge=_ridge, regression=_regression, finetune_regression=_finetune_regression)
+regressions = ('regression','finetune_regression')      # predict numbers
+finetunings = ('finetune','finetune_regression')        # train the encoder along
 
 def options_of(protocol):
     "What a protocol can be told"
