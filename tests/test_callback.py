@@ -17,7 +17,7 @@ from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.losses import RelConLoss
-from tsai_relcon.plain_distances import plain_distances
+from tsai_relcon.plain_distances import plain_distances, spectrum_distances
 from tsai_relcon.models import RelConResNet34
 
 def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
@@ -191,7 +191,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -203,6 +203,29 @@ def test_candidates_of_one_kind(few, pool, anchors):
     silently(learn, 1)
     for _, (d, a, c), _ in spy.seen:
         assert d.shape==c.shape==(len(a), 3 if pool=='within' else 7) and ((a[:,None]//4==c//4)==(pool=='within')).all()
+
+@pytest.mark.parametrize('anchors', ['one','all'])
+def test_all_others_of_the_batch_are_candidates(few, anchors):
+    dls = relcon_dls(few[::3], n_groups=4, n_within=3, splits=subject_splits(few[::3].subject), anchors=anchors)
+    learn = make(dls, spy := Spy(), candidates='batch')
+    silently(learn, 1)
+    for _, (d, a, c), _ in spy.seen:
+        assert d.shape==(16,15) and [{i, *others} for i,others in zip(a.tolist(), c.tolist())]==[set(range(16))]*16
+
+def test_a_shortlist_is_ranked_by_the_distance_and_the_others_come_after(few):
+    x, (a, c) = torch.from_numpy(few.X[::7][:14]), batch_index(14)
+    for options, gravity, seen in [(dict(), 8., x), (dict(motion_only=True), 0., x-x.mean(-1, keepdim=True)), (dict(motion_only=True, gravity=.2), 8., x)]:
+        asked = []
+        def watching(x, a, c): asked.append(c); return euclidean(x, a, c)
+        d = RelCon(watching, shortlist=5, **options).ranked(x, a, c)
+        full, coarse = RelCon(euclidean, **options).ranked(x, a, c), spectrum_distances(seen, a, c, gravity)
+        assert [len(row) for row in asked[0]]==[5]*14
+        for i in range(14):                                              # the order that two sorts in a row give
+            by_spectrum = sorted(range(13), key=lambda k: coarse[i,k])
+            wanted = sorted(by_spectrum[:5], key=lambda k: full[i,k]) + by_spectrum[5:]
+            assert d[i].argsort().tolist()==wanted
+            torch.testing.assert_close(d[i, by_spectrum[:5]], full[i, by_spectrum[:5]])
+    assert torch.equal(RelCon(euclidean, shortlist=13).ranked(x, a, c), RelCon(euclidean).ranked(x, a, c))
 
 @pytest.mark.parametrize('pool, shape', [('within', dict(n_groups=8, n_within=0)), ('between', dict(n_groups=1, n_within=3))])
 def test_a_pool_that_is_empty(few, pool, shape):

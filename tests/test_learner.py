@@ -73,7 +73,7 @@ def test_bad_departures(dls, options, says):
     with pytest.raises(ValueError, match=says): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), **options)
 
 def test_ablations_are_one_argument_each(dls):
-    for options in (dict(candidates='between'), dict(candidates='within'), dict(loss='log_ratio'), dict(loss='binary'), dict(n_augment=2), dict(nearest=3), dict(n_augment=2, own_view=True)):
+    for options in (dict(candidates='between'), dict(candidates='within'), dict(loss='log_ratio'), dict(loss='binary'), dict(n_augment=2), dict(nearest=3), dict(n_augment=2, own_view=True), dict(candidates='batch', shortlist=4)):
         learn = relcon_learner(dls, 'spectrum', arch_config=dict(nf=2), **options)
         with learn.no_bar(), learn.no_logging(): learn.fit(1)
         assert np.isfinite(learn.recorder.values[-1]).all(), options

@@ -24,7 +24,7 @@ from .machine import keep_freed_memory
 from .augment import augmentations_of, random_augment
 from .batches import GroupDL, SeededDL, batch_index, check_count
 from .losses import RelConLoss, cosine_similarities
-from .plain_distances import plain_distances
+from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
 
 # %% ../nbs/09_callback.ipynb #454c9cdf
@@ -100,7 +100,7 @@ class MotifReconstruction(DisturbedPretext):
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
 # %% ../nbs/09_callback.ipynb #9b69bcac
-_pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own group's
+_pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None), batch=lambda W: slice(None))      # the first W of an anchor's candidates are its own group's
 
 class RelCon(LeftOut, PretextCallback):
     "Relative contrastive learning (Xu et al., ICLR 2025) for any encoder (B, C, L) -> (B, E)"
@@ -111,12 +111,13 @@ class RelCon(LeftOut, PretextCallback):
                  attention:str=None,  # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                  motion_only:bool=False, # Rank with each segment's mean over time, its gravity, taken out
                  gravity:float=0.,    # With `motion_only`: weight of the means' squared difference beside the distance of motion; 1 would be their share of a squared error
-                 candidates:str='all',# 'all', or those 'within' the anchor's group alone, or 'between' groups
+                 candidates:str='all',# 'all' that the batch's groups give it, those 'within' the anchor's group alone, those 'between' groups, or all others of the 'batch'
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
                  n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are
                  own_view:bool=False, # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
-                 fs:dict=None         # With `n_augment`: augmentations to draw these from, by name; None: all eight
+                 fs:dict=None,        # With `n_augment`: augmentations to draw these from, by name; None: all eight
+                 shortlist:int=None   # Ask the distance about so many candidates of an anchor, the nearest by their spectra, and put the others behind them; None: about all
                 ):
         if isinstance(distance, Learner): distance = distance.model
         if isinstance(distance, str) and distance in plain_distances: distance = plain_distances[distance]
@@ -129,6 +130,8 @@ class RelCon(LeftOut, PretextCallback):
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
         self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
         self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
+        self.shortlist = None if shortlist is None else check_count('shortlist', shortlist)
+        if shortlist is not None and loss=='log_ratio': raise ValueError("`shortlist` is given and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
         augmentations_of(n_augment, fs, 'n_augment')
         if fs is not None and not n_augment: raise ValueError("`fs` is given, but `n_augment` is 0: nothing is drawn from it")
         if own_view and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either")
@@ -136,7 +139,14 @@ class RelCon(LeftOut, PretextCallback):
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
 
     def ranked(self, x, anchors, candidates):
-        "Distances (A, K)"
+        "Distances (A, K); with a shortlist numbers of the same order, those of whom is not on it beyond all of whom is"
+        if self.shortlist is None or self.shortlist>=candidates.shape[1]: return self._with_gravity(x, anchors, candidates)
+        coarse = spectrum_distances(x, anchors, candidates, gravity=0. if self.motion_only and not self.gravity else 8.)
+        near   = coarse.topk(self.shortlist, largest=False)
+        d      = self._with_gravity(x, anchors, candidates.gather(1, near.indices))
+        return (d.amax(1, keepdim=True) + coarse - near.values[:,-1:]).scatter(1, near.indices, d)
+
+    def _with_gravity(self, x, anchors, candidates):
         if not self.gravity: return self._ranked(x, anchors, candidates)
         mean = x.mean(-1)
         return self._ranked(x, anchors, candidates) + self.gravity*x.shape[-1]*(mean[anchors][:,None]-mean[candidates]).square().sum(-1)
@@ -176,10 +186,11 @@ class RelCon(LeftOut, PretextCallback):
     def _index(self, n):
         "Anchors and their candidates in a batch of n"
         grouped = isinstance(self.dl, GroupDL)
-        if not grouped and self.candidates!='all': raise ValueError(f"`candidates` is {self.candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
-        anchors, candidates = self.dl.index if grouped else batch_index(n)
-        candidates = candidates[:,_pools[self.candidates](getattr(self.dl, 'n_within', 0))]
-        if grouped and not candidates.shape[1]: raise ValueError(f"`candidates` is {self.candidates!r}: of these the batches have none (n_groups={self.dl.n_groups}, n_within={self.dl.n_within})")
+        if not grouped and self.candidates not in ('all','batch'): raise ValueError(f"`candidates` is {self.candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
+        if not grouped or self.candidates=='batch': return batch_index(n)
+        anchors, candidates = self.dl.index
+        candidates = candidates[:,_pools[self.candidates](self.dl.n_within)]
+        if not candidates.shape[1]: raise ValueError(f"`candidates` is {self.candidates!r}: of these the batches have none (n_groups={self.dl.n_groups}, n_within={self.dl.n_within})")
         return anchors, candidates
 
     def _remembered(self, x, index):

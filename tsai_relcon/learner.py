@@ -129,7 +129,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    attention:str=None,        # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                    motion_only:bool=False,    # Rank with gravity taken out; False: as in the paper
                    gravity:float=0.,          # With `motion_only`: weight of the difference in gravity beside the distance of motion
-                   candidates:str='all',      # 'all', or those 'within' the anchor's group, or 'between' groups
+                   candidates:str='all',      # 'all', or those 'within' the anchor's group, or 'between' groups, or all others of the 'batch'
                    loss:str='relative',       # 'relative', or the paper's ablations 'binary' and 'log_ratio'
                    nearest:int=None,          # Only so many of the nearest candidates are positives; None: all, as in the paper
                    n_augment:int=0,           # Augmentations of what the encoder sees in training; 0: none, as in the paper
@@ -138,13 +138,14 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    distance_epochs:int=10,    # If a distance is fitted here
                    distance_lr:float=1e-3,
                    fs:dict=None,              # With `n_augment`: augmentations to draw these from, by name; None: all eight
+                   shortlist:int=None,        # Rank so many candidates of an anchor, the nearest by their spectra; None: all, as in the paper
                    metrics=rank_correlation,
                    cbs=None,
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
-    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs)
+    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs, shortlist)
     encoder = make_encoder(dls, arch, arch_config)
     if projection is not None: encoder = with_projection(encoder, dls, projection)
     if distance is None:
