@@ -105,6 +105,18 @@ def test_sizes_of_noise_and_scaling():
     assert abs(noise.std()-.1)<.002 and abs(noise.mean())<.002
     assert abs(factor.std()-.25)<.01 and abs(factor.mean()-1)<.01
 
+def test_a_crop_is_a_stretch_of_each_segment_and_every_place_comes_up():
+    x = torch.randn(400, 3, 9)
+    y = A.random_crop(x, 4, gen(0))
+    places = [[i for i in range(6) if torch.equal(a, b[:,i:i+4])] for a,b in zip(y, x)]
+    assert y.shape==(400,3,4) and all(len(p)==1 for p in places) and {p[0] for p in places}==set(range(6))
+    assert torch.equal(A.random_crop(x, 9), x)
+
+def test_a_view_is_a_crop_that_is_augmented():
+    x, fs = torch.randn(50, 3, 16), dict(negation=A.negate)
+    assert torch.equal(A.random_view(x, 1, fs, 7, gen(0)), -A.random_crop(x, 7, gen(0)))
+    assert torch.equal(A.random_view(x, generator=gen(1)), random_augment(x, generator=gen(1)))
+
 def test_random_augment_takes_two_different_ones_in_the_order_drawn():
     fs = {str(i): (lambda i: lambda x, generator=None: 10*x+i)(i) for i in range(1,5)}       # writes down what it did, digit by digit
     y = random_augment(torch.zeros(500, 1, 1), 2, fs, gen(0))[:,0,0].int().tolist()
@@ -113,7 +125,7 @@ def test_random_augment_takes_two_different_ones_in_the_order_drawn():
 
 @pytest.mark.parametrize('call,name', [
     (lambda: A.rotate(torch.zeros(1,2,8)), 'channels'), (lambda: A.shuffle_channels(torch.zeros(1,1,8)), 'channel'),
-    (lambda: A.permute(torch.zeros(1,3,4), n_cuts=4), 'n_cuts'), (lambda: random_augment(torch.zeros(1,3,8), 9), '`n`'), (lambda: A.TSRotate(p=1.5), '`p`')])
+    (lambda: A.permute(torch.zeros(1,3,4), n_cuts=4), 'n_cuts'), (lambda: random_augment(torch.zeros(1,3,8), 9), '`n`'), (lambda: A.random_crop(torch.zeros(1,3,8), 9), '`crop` is 9'), (lambda: A.random_crop(torch.zeros(1,3,8), 0), '`crop` is 0'), (lambda: A.TSRotate(p=1.5), '`p`')])
 def test_bad_arguments(call, name):
     with pytest.raises(ValueError, match=name): call()
 

@@ -133,6 +133,11 @@ def test_simclr_shows_two_different_views_of_each_segment(dls):
         assert views.shape[1:]==(3,128) and not torch.equal(views[:n], views[n:]) and torch.equal(y[:n], y[n:]) and z.shape[1]==50
         assert loss==pytest.approx(nt_xent(z, .1).item(), rel=1e-5)
 
+def test_simclr_shows_stretches(dls):
+    silently(learners['simclr'](dls, crop=40), 1, cbs=(spy := Spy()))
+    assert {views.shape[1:] for _, (views,), *_ in spy.seen}=={(3,40)}
+    with pytest.raises(ValueError, match='`crop` is 0'): SimCLR(crop=0)
+
 def test_view_accuracy():
     z = torch.eye(3).repeat(2, 1)
     assert view_accuracy(z, torch.arange(3).repeat(2))==1 and view_accuracy(z, torch.tensor([0,1,2,1,2,0]))==0

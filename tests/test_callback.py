@@ -191,7 +191,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(crop=8), '`crop` is given'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -279,6 +279,18 @@ def test_views_are_made_by_the_augmentations_named(dls):
         for method in (partial(RelCon, euclidean, n_augment=1), MotifReconstruction, SimCLR):
             with pytest.raises(ValueError, match='`fs` is'): method(**wrong)
     with pytest.raises(ValueError, match='`n_augment` is 2; there are 1'): RelCon(euclidean, n_augment=2, fs=dict(negation=negate))
+
+@pytest.mark.parametrize('own_view', [False, True])
+def test_the_encoder_may_see_a_stretch_and_the_ranking_sees_all(dls, own_view):
+    shown, ranked = [], []
+    def watching(x, a, c): ranked.append(x.shape[-1]); return euclidean(x, a, c)
+    class Look(Callback):
+        order = 80
+        def before_batch(self): shown.append((self.training, self.learn.xb[0].shape[-1]))
+    silently(make(dls, Look(), distance=watching, n_augment=1, crop=20, own_view=own_view), 1)
+    L = dls.train.dataset[[0]][0].shape[-1]
+    assert set(ranked)=={L} and set(shown)=={(True,20), (False,L)}
+    with pytest.raises(ValueError, match='`crop` is 999'): silently(make(dls, n_augment=1, crop=999), 1)
 
 def test_the_own_view_is_nearest_of_all(dls):
     learn = make(dls, spy := Spy(), n_augment=2, own_view=True, loss='relative', nearest=4)

@@ -6,9 +6,9 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/augment.html.md"""
 
 # %% auto #0
 __all__ = ['augmentations', 'add_noise', 'scale', 'negate', 'rotation_matrix', 'apply_rotation', 'rotate', 'shuffle_channels',
-           'reverse', 'permute', 'apply_time_warp', 'time_warp', 'augmentations_of', 'random_augment',
-           'BatchAugmentation', 'TSAddNoise', 'TSScale', 'TSRotate', 'TSNegate', 'TSReverse', 'TSShuffleChannels',
-           'TSPermute', 'TSWarpTime', 'TSRandomAugment']
+           'reverse', 'permute', 'apply_time_warp', 'time_warp', 'augmentations_of', 'random_augment', 'random_crop',
+           'random_view', 'BatchAugmentation', 'TSAddNoise', 'TSScale', 'TSRotate', 'TSNegate', 'TSReverse',
+           'TSShuffleChannels', 'TSPermute', 'TSWarpTime', 'TSRandomAugment']
 
 # %% ../nbs/04_augment.ipynb #3c20104a
 import warnings
@@ -167,6 +167,26 @@ def random_augment(x:Tensor,        # (B, C, L)
             rows = (turn==i).nonzero()[:,0]
             if len(rows): x[rows] = f(x[rows], generator=generator)
     return x
+
+# %% ../nbs/04_augment.ipynb #d2b9f6c4
+def random_crop(x:Tensor,          # (B, C, L)
+                crop:int,          # Samples of a stretch
+                generator:torch.Generator=None
+               )->Tensor:          # (B, C, crop)
+    "A stretch of each segment, at a random place. Raises ValueError for one longer than the segments"
+    B, C, L = x.shape
+    if isinstance(crop, (bool,str)) or crop!=int(crop) or not 0<crop<=L: raise ValueError(f"`crop` is {crop!r}; of segments of {L} samples a stretch has 1 to {L}")
+    start = torch.randint(0, L-crop+1, (B,1,1), generator=generator, device=x.device)
+    return x.gather(2, (start + torch.arange(crop, device=x.device)).expand(B, C, crop))
+
+def random_view(x:Tensor,          # (B, C, L)
+                n:int=2,           # Augmentations, see `random_augment`
+                fs:dict=None,      # Augmentations to draw from, by name; default: `augmentations`, all eight
+                crop:int=None,     # Samples of a random stretch, which is augmented in place of the segment; None: all
+                generator:torch.Generator=None
+               )->Tensor:          # (B, C, L or crop)
+    "What an encoder is shown of each segment. Raises ValueError for an `n` or a `crop` that is too large"
+    return random_augment(x if crop is None else random_crop(x, crop, generator), n, fs, generator)
 
 # %% ../nbs/04_augment.ipynb #79e37e69
 class BatchAugmentation(DisplayedTransform):

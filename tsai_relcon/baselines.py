@@ -22,8 +22,8 @@ from fastcore.basics import listify
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from .augment import augmentations_of, permute, random_augment, reverse, time_warp
-from .batches import GroupDL, segment_dls
+from .augment import augmentations_of, permute, random_view, reverse, time_warp
+from .batches import GroupDL, check_count, segment_dls
 from .callback import DisturbedPretext, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_dls, embedding_width, make_encoder, plain_adam, with_projection
@@ -37,14 +37,16 @@ class SimCLR(DisturbedPretext):
                  tau:float=.1,     # Temperature
                  n_augment:int=2,  # Augmentations of a view
                  fs:dict=None,     # Augmentations to draw from; None: all eight
-                 seed:int=0        # For the views of validation
+                 seed:int=0,       # For the views of validation
+                 crop:int=None     # A view is of a random stretch of so many samples; None: of the whole segment
                 ):
         if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
         augmentations_of(n_augment, fs, 'n_augment')
         self.tau, self.n_augment, self.fs, self.seed = tau, n_augment, fs, seed
+        self.crop = None if crop is None else check_count('crop', crop)
     def loss_func(self, z, *_): return nt_xent(z, self.tau)
     def pretext(self, x):
-        views = [random_augment(x, self.n_augment, self.fs, self.generator) for _ in range(2)]
+        views = [random_view(x, self.n_augment, self.fs, self.crop, self.generator) for _ in range(2)]
         self.learn.xb, self.learn.yb = (torch.cat(views),), (torch.arange(len(x), device=x.device).repeat(2),)     # y: which segment a view is of
 
 def view_accuracy(z:Tensor, # (2B, E) of the views
@@ -69,6 +71,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
                    bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
                    fs:dict=None,           # Augmentations to draw from, by name; None: all eight
+                   crop:int=None,          # A view is of a random stretch of so many samples; None: of the whole segment
                    metrics=view_accuracy,
                    cbs=None,
                    **kwargs
@@ -76,7 +79,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs)
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection)
-    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[SimCLR(tau, n_augment, fs)] + listify(cbs), **kwargs)
+    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[SimCLR(tau, n_augment, fs, crop=crop)] + listify(cbs), **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #a82cb0e0
 def permute_quarters(x:Tensor, # (B, C, L)

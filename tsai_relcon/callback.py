@@ -21,7 +21,7 @@ from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Metric
 from .core import Segments
 from .machine import keep_freed_memory
-from .augment import augmentations_of, random_augment
+from .augment import augmentations_of, random_augment, random_view
 from .batches import GroupDL, SeededDL, batch_index, check_count
 from .losses import RelConLoss, cosine_similarities
 from .plain_distances import plain_distances, spectrum_distances
@@ -117,6 +117,7 @@ class RelCon(LeftOut, PretextCallback):
                  n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are
                  own_view:bool=False, # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
                  fs:dict=None,        # With `n_augment`: augmentations to draw these from, by name; None: all eight
+                 crop:int=None,       # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
                  shortlist:int=None   # Ask the distance about so many candidates of an anchor, the nearest by their spectra, and put the others behind them; None: about all
                 ):
         if isinstance(distance, Learner): distance = distance.model
@@ -130,10 +131,12 @@ class RelCon(LeftOut, PretextCallback):
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
         self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
         self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
+        self.crop      = None if crop is None else check_count('crop', crop)
         self.shortlist = None if shortlist is None else check_count('shortlist', shortlist)
         if shortlist is not None and loss=='log_ratio': raise ValueError("`shortlist` is given and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
         augmentations_of(n_augment, fs, 'n_augment')
-        if fs is not None and not n_augment: raise ValueError("`fs` is given, but `n_augment` is 0: nothing is drawn from it")
+        for name,value in dict(fs=fs, crop=crop).items():
+            if value is not None and not n_augment: raise ValueError(f"`{name}` is given, but `n_augment` is 0: the encoder is shown the segments as they are; wanted 1 or more")
         if own_view and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either")
         if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
@@ -178,8 +181,9 @@ class RelCon(LeftOut, PretextCallback):
 
     def _show_views(self, x, d, anchors, candidates):
         "What the encoder sees in place of the segments"
-        if not self.own_view: self.learn.xb = (random_augment(x, self.n_augment, self.fs),); return
-        self.learn.xb = (torch.cat([random_augment(x, self.n_augment, self.fs) for _ in range(2)]),)
+        def view(): return random_view(x, self.n_augment, self.fs, self.crop)
+        if not self.own_view: self.learn.xb = (view(),); return
+        self.learn.xb = (torch.cat([view(), view()]),)
         nearest_of_all = d.amin(1, keepdim=True).sub(1).clamp(max=0)
         self.learn.yb = (torch.cat([nearest_of_all, d], 1), anchors, len(x)+torch.cat([anchors[:,None], candidates], 1))
 
