@@ -44,7 +44,7 @@ def relcon_of_all(dls, distance, **kw):
 views = dict(n_augment=2, projection=(256,128,50))
 mild_views    = views|dict(fs=mild)
 beside_motion = dict(motion_only=True, gravity=.1)
-shortlisted   = beside_motion|views|dict(own_view=True, nearest=4, shortlist=16)
+beside_views  = beside_motion|views|dict(own_view=True, nearest=3, weight=.3, shortlist=8)
 
 methods = dict(
     simclr =Recipe('SimCLR', learner=simclr_learner),
@@ -89,8 +89,8 @@ departures = dict(                                                         # fro
     paper_five_small=Recipe("the paper's distance: head, two views, the own one nearest, five nearest positives; 16 groups of 8", 'motif', views|dict(own_view=True, nearest=5), way=small),
     apart_two_small =Recipe('real samples, gravity beside: head, two views, the own one nearest, two nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=2), way=small),
     spectrum_five_small=Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'spectrum', views|dict(own_view=True, nearest=5), way=small),
-    of_all     =Recipe('real samples, gravity beside: head, two views, the own one nearest, four nearest positives of the whole batch, 16 on the shortlist', 'apart', shortlisted, relcon_of_all),
-    of_all_crop=Recipe('the same, views of 64 samples', 'apart', shortlisted|dict(crop=64), relcon_of_all),
+    beside     =Recipe("SimCLR's loss of two views and, weight 0.3, the ranking: real samples, gravity beside; three nearest positives of the whole batch, eight on the shortlist", 'apart', beside_views, relcon_of_all),
+    beside_crop=Recipe("SimCLR's loss of two views of 64 samples and, weight 0.3, the ranking: real samples, gravity beside; three nearest positives of the whole batch, eight on the shortlist", 'apart', beside_views|dict(crop=64), relcon_of_all),
     simclr_crop=Recipe('SimCLR, views of 64 samples', learner=simclr_learner, options=dict(crop=64)),
     simclr_mild=Recipe('SimCLR, mild views', learner=simclr_learner, options=dict(fs=mild)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),

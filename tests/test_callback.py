@@ -16,7 +16,7 @@ from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, R
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
-from tsai_relcon.losses import RelConLoss
+from tsai_relcon.losses import RelConLoss, nt_xent
 from tsai_relcon.plain_distances import plain_distances, spectrum_distances
 from tsai_relcon.models import RelConResNet34
 
@@ -191,7 +191,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(crop=8), '`crop` is given'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(weight=.3), '`weight` is given'), (dict(weight=0., n_augment=2, own_view=True), '`weight` is 0'), (dict(crop=8), '`crop` is given'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -301,6 +301,16 @@ def test_the_own_view_is_nearest_of_all(dls):
     assert loss==pytest.approx(RelConLoss(nearest=4)(z, d, a, c).item(), rel=1e-5)
     z, (d, a, c), _ = spy.seen[-1]
     assert torch.equal(c, plain[1]) and len(z)==n                      # validation sees each segment once, as it is
+
+def test_views_meet_and_the_ranking_stands_beside(dls):
+    learn = make(dls, spy := Spy(), n_augment=2, own_view=True, nearest=4, weight=.3)
+    silently(learn, 1)
+    (z, (d, a, c, views), loss), plain = spy.seen[0], dls.train.index
+    n = len(z)//2
+    assert torch.equal(a, plain[0]) and torch.equal(c, plain[1]+n) and views.tolist()==[*range(n)]*2
+    assert loss==pytest.approx((nt_xent(z, .1)+.3*RelConLoss(nearest=4)(z, d, a, c)).item(), rel=1e-5)
+    z, (d, a, c), loss = spy.seen[-1]
+    assert len(z)==n and torch.equal(c, plain[1]) and loss==pytest.approx(RelConLoss(nearest=4)(z, d, a, c).item(), rel=1e-5)      # validation: the ranking
 
 @pytest.mark.parametrize('name', ['euclidean','spectrum','random'])
 def test_a_distance_by_name(dls, name):

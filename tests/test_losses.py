@@ -2,7 +2,7 @@
 import math
 import pytest
 import torch
-from tsai_relcon.losses import RelConLoss, binary_loss, cosine_similarities, info_nce, log_ratio_loss, nt_xent, rank_correlation, relative_loss
+from tsai_relcon.losses import ContrastAndRanking, RelConLoss, binary_loss, cosine_similarities, info_nce, log_ratio_loss, nt_xent, rank_correlation, relative_loss
 from scipy.stats import spearmanr
 
 def oracle(z, d, anchors, candidates, tau):
@@ -157,6 +157,19 @@ def nt_xent_oracle(z, tau):
 def test_nt_xent_equals_its_loop(B, E, tau):
     z = torch.randn(2*B, E, dtype=torch.float64, generator=torch.Generator().manual_seed(B))
     assert nt_xent(z, tau).item()==pytest.approx(nt_xent_oracle(z, tau), rel=1e-10)
+
+@pytest.mark.parametrize('weight', [.3, 2.])
+def test_contrast_and_ranking_are_their_loops_added(weight):
+    z, d, a, c = problem(3, torch.float64)
+    z = torch.cat([z, z.flip(0)+.1])
+    loss, views = ContrastAndRanking(RelConLoss(.2), weight), torch.arange(len(z)//2).repeat(2)
+    assert loss(z, d, a, c, views).item()==pytest.approx(nt_xent_oracle(z, .2)+weight*oracle(z, d, a, c, .2).item(), rel=1e-9)
+    assert loss(z, d, a, c)==RelConLoss(.2)(z, d, a, c)
+    assert ContrastAndRanking(RelConLoss(.2, nearest=2), weight)(z, d, a, c, views).item()==pytest.approx(nt_xent_oracle(z, .2)+weight*nearest_oracle(z, d, a, c, .2, 2), rel=1e-9)
+
+@pytest.mark.parametrize('wrong', [0, -1., float('inf'), True, '1'])
+def test_a_weight_is_above_0(wrong):
+    with pytest.raises(ValueError, match='`weight` is'): ContrastAndRanking(RelConLoss(), wrong)
 
 def test_nt_xent_of_equal_embeddings_is_chance_and_finite():
     z = torch.ones(12, 4, requires_grad=True)

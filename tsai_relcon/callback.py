@@ -23,7 +23,7 @@ from .core import Segments
 from .machine import keep_freed_memory
 from .augment import augmentations_of, random_augment, random_view
 from .batches import GroupDL, SeededDL, batch_index, check_count
-from .losses import RelConLoss, cosine_similarities
+from .losses import ContrastAndRanking, RelConLoss, cosine_similarities
 from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
 
@@ -118,6 +118,7 @@ class RelCon(LeftOut, PretextCallback):
                  own_view:bool=False, # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
                  fs:dict=None,        # With `n_augment`: augmentations to draw these from, by name; None: all eight
                  crop:int=None,       # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
+                 weight:float=None,   # With `own_view`: SimCLR's loss of the two views, and beside it the ranking with this weight; None: the own view is a candidate more, the nearest
                  shortlist:int=None   # Ask the distance about so many candidates of an anchor, the nearest by their spectra, and put the others behind them; None: about all
                 ):
         if isinstance(distance, Learner): distance = distance.model
@@ -131,6 +132,9 @@ class RelCon(LeftOut, PretextCallback):
         if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
         self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
         self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
+        if weight is not None:
+            if not own_view: raise ValueError("`weight` is given, but `own_view` is False: there is no other loss beside the ranking; wanted own_view=True")
+            self.loss_func = ContrastAndRanking(self.loss_func, weight)
         self.crop      = None if crop is None else check_count('crop', crop)
         self.shortlist = None if shortlist is None else check_count('shortlist', shortlist)
         if shortlist is not None and loss=='log_ratio': raise ValueError("`shortlist` is given and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
@@ -183,9 +187,11 @@ class RelCon(LeftOut, PretextCallback):
         "What the encoder sees in place of the segments"
         def view(): return random_view(x, self.n_augment, self.fs, self.crop)
         if not self.own_view: self.learn.xb = (view(),); return
-        self.learn.xb = (torch.cat([view(), view()]),)
-        nearest_of_all = d.amin(1, keepdim=True).sub(1).clamp(max=0)
-        self.learn.yb = (torch.cat([nearest_of_all, d], 1), anchors, len(x)+torch.cat([anchors[:,None], candidates], 1))
+        self.learn.xb, others = (torch.cat([view(), view()]),), len(x)+candidates
+        if isinstance(self.loss_func, ContrastAndRanking): self.learn.yb = (d, anchors, others, torch.arange(len(x), device=x.device).repeat(2))
+        else:
+            nearest_of_all = d.amin(1, keepdim=True).sub(1).clamp(max=0)
+            self.learn.yb = (torch.cat([nearest_of_all, d], 1), anchors, torch.cat([len(x)+anchors[:,None], others], 1))
 
     def _index(self, n):
         "Anchors and their candidates in a batch of n"

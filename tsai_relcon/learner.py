@@ -139,6 +139,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    distance_lr:float=1e-3,
                    fs:dict=None,              # With `n_augment`: augmentations to draw these from, by name; None: all eight
                    crop:int=None,             # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
+                   weight:float=None,         # With `own_view`: SimCLR's loss of the two views, and beside it the ranking with this weight; None: the own view is a candidate more
                    shortlist:int=None,        # Rank so many candidates of an anchor, the nearest by their spectra; None: all, as in the paper
                    metrics=rank_correlation,
                    cbs=None,
@@ -146,7 +147,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
-    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs, crop, shortlist)
+    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs, crop, weight, shortlist)
     encoder = make_encoder(dls, arch, arch_config)
     if projection is not None: encoder = with_projection(encoder, dls, projection)
     if distance is None:

@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/losses.html.md"""
 
 # %% auto #0
 __all__ = ['ranking_losses', 'relative_loss', 'binary_loss', 'log_ratio_loss', 'cosine_similarities', 'RelConLoss', 'nt_xent',
-           'info_nce', 'rank_correlation']
+           'info_nce', 'ContrastAndRanking', 'rank_correlation']
 
 # %% ../nbs/07_losses.ipynb #ef05c586
 import torch
@@ -103,6 +103,17 @@ def info_nce(s:Tensor,        # (A, K) similarity of each candidate to its ancho
         if not taking_part.gather(1, positive[:,None]).all(): raise ValueError("`positive` names candidates that `taking_part` leaves out")
         s = s.masked_fill(~taking_part, -torch.inf)
     return F.cross_entropy(s/tau, positive)
+
+# %% ../nbs/07_losses.ipynb #f3c82a6e
+class ContrastAndRanking:
+    "SimCLR's loss of two views of each segment, and a weighted ranking beside it: `loss(z, d, anchors, candidates, views)`; without `views` the ranking alone"
+    def __init__(self, ranking:RelConLoss, weight:float):
+        if isinstance(weight, (bool,str)) or not 0<weight<float('inf'): raise ValueError(f"`weight` is {weight!r}; wanted a number above 0")
+        self.ranking, self.weight = ranking, weight
+    def __repr__(self): return f'ContrastAndRanking({self.ranking}, weight={self.weight})'
+    def __call__(self, z:Tensor, d:Tensor, anchors:Tensor, candidates:Tensor, views:Tensor=None)->Tensor: # views: (2B,) which segment a row of z is a view of
+        ranking = self.ranking(z, d, anchors, candidates)
+        return ranking if views is None else nt_xent(z, self.ranking.tau) + self.weight*ranking
 
 # %% ../nbs/07_losses.ipynb #d7e2c6bf
 def rank_correlation(z:Tensor,          # (B, E) embeddings of the batch
