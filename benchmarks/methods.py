@@ -22,13 +22,12 @@ from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import command_line, fit_for, length, pretraining_segments, rate, test_segments
 from pictures import strip
-from recipes import ablations, departures, distance_learner, distances, fitted_distance, methods, recipes
+from recipes import ablations, distance_learner, distances, fitted_distance, methods, recipes, steps
 
 beside = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')
 gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
 few    = (5, 50)                                                 # labelled segments a class
 settings = ('minutes','distance_minutes','distance_lr','width')
-names  = dict(methods=[*methods], ablations=[*ablations], beside=[*beside])
 
 # ---- a record for each run ------------------------------------------------------------------------------------------------------------------------
 
@@ -127,11 +126,11 @@ def frozen(args, name, seed):
     for task,segs in tests.items():
         table, answers[task] = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
         scores[task] = summary(table, 'macro_f1')
-        if name not in ablations: scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
+        if name not in (*ablations, *steps): scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
     for task,(segs,y,folds) in gait_tasks(args.data).items():
         table, answers[task] = evaluate(encoder, segs, y, 'regression', folds, seed=seed, predictions=True)
         scores[task] = summary(table, 'r')
-    if seed==0: strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
+    if seed==0 and name in (*methods, *beside): strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
 def finetune(args, name, seed):
@@ -159,22 +158,27 @@ def score_tables(of, stage, order):
 the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
 compared   = {'speed r': [('mobgap speed_mps','segment')], 'double support r': [('mobgap double_support_s','segment')], 'segment F1': [('motionsense','segment'),('hapt','segment')], 'workout F1': [('motionsense','workout'),('hapt','workout')]}
 
-def ablation_table(of):
-    "Lines: the change that each ablation brings, in percent of the paper's recipe of the same seeds, and the paper's own number"
+def changes(of, base, names):
+    "Lines: the change that each departure brings, in percent of a recipe's score with the same seeds, and the paper's own number"
     def mean(runs, where): return np.mean([r['scores'][t][level]['mean'] for r in runs for t,level in where])
-    rows = []
-    for name in ablations:
+    def row(name):
         runs = of('frozen', name)
-        with_it = [r for r in of('frozen', 'relcon') if r['seed'] in {x['seed'] for x in runs}]
-        if not runs or len(with_it)<len(runs): continue
-        changes = [100*(mean(runs, where)/mean(with_it, where)-1) for where in compared.values()]
-        rows.append([ablations[name].says, len(runs), *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip(changes, the_papers.get(name, (None,)*4))]])
-    if not rows: return []
-    return ['## Ablations: what they say, and what the paper says', '', "Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT.", '', *table(['', 'seeds', *compared], rows)]
+        with_it = [r for r in of('frozen', base) if r['seed'] in {x['seed'] for x in runs}]
+        if not runs or len(with_it)<len(runs): return []
+        percent = [100*(mean(runs, where)/mean(with_it, where)-1) for where in compared.values()]
+        return [[says(name), len(runs), *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip(percent, the_papers.get(name, (None,)*4))]]]
+    rows = [r for name in names for r in row(name)]
+    return table(['', 'seeds', *compared], rows) if rows else []
+
+def ablation_tables(of):
+    of_the_papers, of_ours = changes(of, 'relcon', ablations), changes(of, 'ours', steps)
+    about = 'F1 is the mean over MotionSense and HAPT.'
+    return [*(['## Ablations: what they say, and what the paper says', '', f"Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). {about}", '', *of_the_papers] if of_the_papers else []),
+            *(['## What our departures are worth', '', f'Change in percent of ours with the same seeds, one thing taken back. {about}', '', *of_ours] if of_ours else [])]
 
 def pictures(folder):
     "Lines: the strips of those of seed 0, one under the other"
-    found = [name for name in (*beside, *recipes) if (folder/f'methods/{name}.png').exists() and name not in ablations]
+    found = [name for name in (*beside, *methods) if (folder/f'methods/{name}.png').exists()]
     return ['## Pictures', '', 'Seed 0, segments of people whom no encoder has met: maps of the frozen embeddings (t-SNE, a colour an activity), confusion matrices of the linear probe, gait as predicted against the truth (a colour a person).', '', *[line for name in found for line in (f'![{says(name)}](methods/{name}.png)', '')]] if found else []
 
 def report(folder):
@@ -183,7 +187,7 @@ def report(folder):
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
     if len({json.dumps(r['settings']) for r in runs})>1: raise ValueError(f"{folder/'methods'} holds records of different settings; wanted those of one")
     of = lambda stage, name: [r for r in runs if r['stage']==stage and r['name']==name]
-    s, order = runs[0]['settings'], [n for n in (*methods, *departures, *beside, *ablations) if any(r['name']==n for r in runs)]
+    s, order = runs[0]['settings'], [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
     commands = ', '.join(dict.fromkeys(f'`{r["command"]}`' for r in runs))
     lines = ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {commands}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
              f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person (3 of mobgap's three people); "
@@ -191,7 +195,7 @@ def report(folder):
     lines += ['## Frozen, linear probe: macro F1; gait: Pearson r', '', *score_tables(of, 'frozen', order)]
     lines += ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {n}' for t in ('motionsense','hapt') for n in few]],
               [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
-    lines += ablation_table(of)
+    lines += ablation_tables(of)
     tuned = [r for n in order for r in of('finetune', n)]
     if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', *score_tables(of, 'finetune', order)]
     lines += pictures(folder)
@@ -211,7 +215,7 @@ def main():
     p.add_argument('--stages',  nargs='+', default=['pretrain','frozen'], choices=['pretrain','frozen','finetune'])
     p.add_argument('--minutes', type=float, default=40.)
     p.add_argument('--width',   type=int, default=64)
-    p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='of relcon, and of ablations and departures not named: relcon=1e-3')
+    p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='others than those chosen; that of relcon holds for its ablations, and for ours')
     p.add_argument('--distance-minutes', type=float, default=3.)
     p.add_argument('--distance-lr',      type=float, default=4e-3)
     p.add_argument('--finetune-epochs',  type=int, default=10)
@@ -219,7 +223,7 @@ def main():
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
     args.command = command_line(__file__, args.data)
-    try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=1e-3, rebar=1e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
+    try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
     if not args.report_only:
         if args.data is None: p.error('DATA is missing: the folder of npz files')

@@ -44,14 +44,23 @@ def relcon_of_all(dls, distance, **kw):
 views = dict(n_augment=2, projection=(256,128,50))
 mild_views    = views|dict(fs=mild)
 beside_motion = dict(motion_only=True, gravity=.1)
-beside_views  = beside_motion|views|dict(own_view=True, nearest=3, weight=.3, shortlist=8)
+beside_views  = views|dict(own_view=True, nearest=3, weight=.3, shortlist=8, crop=64)     # SimCLR's loss of two stretches, the ranking beside it
+chosen        = beside_motion|beside_views
 
 methods = dict(
     simclr =Recipe('SimCLR', learner=simclr_learner),
     augpred=Recipe('AugPred', learner=augpred_learner),
     rebar  =Recipe('REBAR', 'masked', learner=rebar_learner),
     mvp    =Recipe("masked values (tsai's MVP)", learner=mvp_learner),
-    relcon =Recipe("RelCon, the paper's recipe", 'motif'))
+    relcon =Recipe("RelCon, the paper's recipe", 'motif'),
+    ours   =Recipe('RelCon, ours', 'apart', chosen, relcon_of_all))
+
+steps = dict(                                                              # back from ours, a thing at a time
+    ours_alone   =Recipe("without the ranking: SimCLR's loss of two views of 64 samples", options=dict(crop=64), learner=simclr_learner),
+    ours_whole   =Recipe('views of whole segments', 'apart', chosen|dict(crop=None), relcon_of_all),
+    ours_motif   =Recipe("ranked by the paper's distance", 'motif', beside_views, relcon_of_all),
+    ours_spectrum=Recipe('ranked by spectra', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
+    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', chosen|dict(shortlist=None), way=small))
 
 ablations = dict(                                                          # of the paper's recipe, a thing at a time
     no_augment =Recipe('distance without augmentations', 'motif_clean'),
@@ -89,13 +98,10 @@ departures = dict(                                                         # fro
     paper_five_small=Recipe("the paper's distance: head, two views, the own one nearest, five nearest positives; 16 groups of 8", 'motif', views|dict(own_view=True, nearest=5), way=small),
     apart_two_small =Recipe('real samples, gravity beside: head, two views, the own one nearest, two nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=2), way=small),
     spectrum_five_small=Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'spectrum', views|dict(own_view=True, nearest=5), way=small),
-    beside     =Recipe("SimCLR's loss of two views and, weight 0.3, the ranking: real samples, gravity beside; three nearest positives of the whole batch, eight on the shortlist", 'apart', beside_views, relcon_of_all),
-    beside_crop=Recipe("SimCLR's loss of two views of 64 samples and, weight 0.3, the ranking: real samples, gravity beside; three nearest positives of the whole batch, eight on the shortlist", 'apart', beside_views|dict(crop=64), relcon_of_all),
-    simclr_crop=Recipe('SimCLR, views of 64 samples', learner=simclr_learner, options=dict(crop=64)),
     simclr_mild=Recipe('SimCLR, mild views', learner=simclr_learner, options=dict(fs=mild)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),
     spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),
     spectrum_own  =Recipe('ranked by spectra, head, two views, the own one nearest', 'spectrum', views|dict(own_view=True)),
     spectrum_five =Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives', 'spectrum', views|dict(own_view=True, nearest=5)))
 
-recipes = methods | ablations | departures
+recipes = methods | ablations | steps | departures
