@@ -46,8 +46,8 @@ def done(args, stage, name, seed):
     then, now = record['settings'], {k: vars(args)[k] for k in settings}
     if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
     if stage=='finetune': then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
-    if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
+    if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     return True
 
 def write(args, stage, name, seed, **record):

@@ -8,7 +8,7 @@ from torch import nn
 from tsai_relcon.all import *
 
 def strip(title, encoder, tests, answers, gait):
-    "A row of panels. tests: {set: Segments}; answers: {set, or (set, target): table of `evaluate`}; gait: {(set, target): what the panel says}"
+    "A row of panels. tests: {set: Segments}; answers: {set, or set and target: table of `evaluate`}; gait: {set and target: what the panel says}"
     n, m = len(tests), len(gait)
     fig, axs = plt.subplots(1, 2*n+m, figsize=(5.2*n+3.9*n+2.6*m,3.2), width_ratios=[5.2]*n+[3.9]*n+[2.6]*m, layout='constrained')
     panels = iter(axs)

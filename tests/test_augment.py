@@ -125,7 +125,7 @@ def test_random_augment_takes_two_different_ones_in_the_order_drawn():
 
 @pytest.mark.parametrize('call,name', [
     (lambda: A.rotate(torch.zeros(1,2,8)), 'channels'), (lambda: A.shuffle_channels(torch.zeros(1,1,8)), 'channel'),
-    (lambda: A.permute(torch.zeros(1,3,4), n_cuts=4), 'n_cuts'), (lambda: random_augment(torch.zeros(1,3,8), 9), '`n`'), (lambda: A.random_crop(torch.zeros(1,3,8), 9), '`crop` is 9'), (lambda: A.random_crop(torch.zeros(1,3,8), 0), '`crop` is 0'), (lambda: A.TSRotate(p=1.5), '`p`')])
+    (lambda: A.permute(torch.zeros(1,3,4), n_cuts=4), 'n_cuts'), (lambda: random_augment(torch.zeros(1,3,8), 9), '`n`'), (lambda: A.random_crop(torch.zeros(1,3,8), 9), '`crop` is 9'), (lambda: A.random_crop(torch.zeros(1,3,8), 0), '`crop` is 0'), (lambda: A.random_crop(torch.zeros(1,3,8), 4.), '`crop` is 4.0'), (lambda: A.random_crop(torch.zeros(1,3,8), None), '`crop` is None'), (lambda: A.TSRotate(p=1.5), '`p`')])
 def test_bad_arguments(call, name):
     with pytest.raises(ValueError, match=name): call()
 

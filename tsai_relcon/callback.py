@@ -141,7 +141,7 @@ class RelCon(LeftOut, PretextCallback):
         augmentations_of(n_augment, fs, 'n_augment')
         for name,value in dict(fs=fs, crop=crop).items():
             if value is not None and not n_augment: raise ValueError(f"`{name}` is given, but `n_augment` is 0: the encoder is shown the segments as they are; wanted 1 or more")
-        if own_view and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either")
+        if own_view and weight is None and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either, or a `weight`")
         if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
 
