@@ -45,7 +45,7 @@ views = dict(n_augment=2, projection=(256,128,50))
 mild_views    = views|dict(fs=mild)
 beside_motion = dict(motion_only=True, gravity=.1)
 beside_views  = views|dict(own_view=True, nearest=3, weight=.3, shortlist=8, crop=64)     # SimCLR's loss of two stretches, the ranking beside it
-chosen        = beside_motion|beside_views
+our_options   = beside_motion|beside_views
 
 methods = dict(
     simclr =Recipe('SimCLR', learner=simclr_learner),
@@ -53,14 +53,14 @@ methods = dict(
     rebar  =Recipe('REBAR', 'masked', learner=rebar_learner),
     mvp    =Recipe("masked values (tsai's MVP)", learner=mvp_learner),
     relcon =Recipe("RelCon, the paper's recipe", 'motif'),
-    ours   =Recipe('RelCon, ours', 'apart', chosen, relcon_of_all))
+    ours   =Recipe('RelCon, ours', 'apart', our_options, relcon_of_all))
 
 steps = dict(                                                              # back from ours, a thing at a time
     ours_alone   =Recipe("without the ranking: SimCLR's loss of two views of 64 samples", options=dict(crop=64), learner=simclr_learner),
-    ours_whole   =Recipe('views of whole segments', 'apart', chosen|dict(crop=None), relcon_of_all),
+    ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all),
     ours_motif   =Recipe("ranked by the paper's distance", 'motif', beside_views, relcon_of_all),
     ours_spectrum=Recipe('ranked by spectra', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
-    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', chosen|dict(shortlist=None), way=small))
+    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', our_options|dict(shortlist=None), way=small))
 
 ablations = dict(                                                          # of the paper's recipe, a thing at a time
     no_augment =Recipe('distance without augmentations', 'motif_clean'),

@@ -100,7 +100,7 @@ class MotifReconstruction(DisturbedPretext):
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
 # %% ../nbs/09_callback.ipynb #9b69bcac
-_pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None), batch=lambda W: slice(None))      # the first W of an anchor's candidates are its own group's
+_pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own group's
 
 class RelCon(LeftOut, PretextCallback):
     "Relative contrastive learning (Xu et al., ICLR 2025) for any encoder (B, C, L) -> (B, E)"
@@ -129,7 +129,7 @@ class RelCon(LeftOut, PretextCallback):
             if not isinstance(value, bool): raise ValueError(f"`{name}` is {value!r}; wanted True or False")
         if isinstance(gravity, (bool,str)) or not 0<=gravity<float('inf') or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)
-        if candidates not in _pools: raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, _pools))}")
+        if candidates not in (*_pools, 'batch'): raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, (*_pools, 'batch')))}")
         self.attention, self.motion_only, self.gravity, self.loss_func, self.known = attention, motion_only, gravity, RelConLoss(tau, loss, nearest), {}
         self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
         if weight is not None:
@@ -148,7 +148,7 @@ class RelCon(LeftOut, PretextCallback):
     def ranked(self, x, anchors, candidates):
         "Distances (A, K); with a shortlist numbers of the same order, those of whom is not on it beyond all of whom is"
         if self.shortlist is None or self.shortlist>=candidates.shape[1]: return self._with_gravity(x, anchors, candidates)
-        coarse = spectrum_distances(x, anchors, candidates, gravity=0. if self.motion_only and not self.gravity else 8.)
+        coarse = spectrum_distances(x, anchors, candidates, **(dict(gravity=0.) if self.motion_only and not self.gravity else {}))
         near   = coarse.topk(self.shortlist, largest=False)
         d      = self._with_gravity(x, anchors, candidates.gather(1, near.indices))
         return (d.amax(1, keepdim=True) + coarse - near.values[:,-1:]).scatter(1, near.indices, d)
