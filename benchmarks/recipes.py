@@ -37,14 +37,14 @@ def fitted_distance(out, kind, seed, dls):
     net.load_state_dict(torch.load(out/f'{kind}_seed{seed}.pth', weights_only=True))
     return net.eval()
 
-def relcon_of_all(dls, distance, **kw):
+def relcon_of_all(dls, distance, by_motion=True, **kw):
     "RelCon in plain batches, like SimCLR's: all others of the batch are an anchor's candidates"
-    return relcon_learner(segment_dls(dls, 128), distance, **kw)
+    return relcon_learner(segment_dls(dls, 128, by_motion), distance, **kw)
 
 views = dict(n_augment=2, projection=(256,128,50))
 mild_views    = views|dict(fs=mild)
 beside_motion = dict(motion_only=True, gravity=.1)
-beside_views  = views|dict(own_view=True, nearest=3, weight=.3, shortlist=8, crop=64)     # SimCLR's loss of two stretches, the ranking beside it
+beside_views  = views|dict(own_view=True, nearest=3, weight=.3, shortlist=8, crop=96, aug_pred=4.)     # SimCLR's loss of two stretches, the ranking and AugPred's questions beside it
 our_options   = beside_motion|beside_views
 
 methods = dict(
@@ -56,11 +56,13 @@ methods = dict(
     ours   =Recipe('RelCon, ours', 'apart', our_options, relcon_of_all))
 
 steps = dict(                                                              # back from ours, a thing at a time
-    ours_alone   =Recipe("without the ranking: SimCLR's loss of two views of 64 samples", options=dict(crop=64), learner=simclr_learner),
+    ours_alone   =Recipe("without the ranking: SimCLR's loss and AugPred's of the same views", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner),
+    ours_unasked =Recipe("without AugPred's questions", 'apart', our_options|dict(aug_pred=None), relcon_of_all),
+    ours_even    =Recipe('segments drawn evenly, not by motion', 'apart', our_options|dict(by_motion=False), relcon_of_all),
     ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all),
     ours_motif   =Recipe("ranked by the paper's distance", 'motif', beside_views, relcon_of_all),
     ours_spectrum=Recipe('ranked by spectra', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
-    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', our_options|dict(shortlist=None), way=small))
+    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', our_options|dict(shortlist=None), way=small|dict(by_motion=True)))
 
 ablations = dict(                                                          # of the paper's recipe, a thing at a time
     no_augment =Recipe('distance without augmentations', 'motif_clean'),
@@ -98,6 +100,8 @@ departures = dict(                                                         # fro
     paper_five_small=Recipe("the paper's distance: head, two views, the own one nearest, five nearest positives; 16 groups of 8", 'motif', views|dict(own_view=True, nearest=5), way=small),
     apart_two_small =Recipe('real samples, gravity beside: head, two views, the own one nearest, two nearest positives; 16 groups of 8', 'apart', beside_motion|views|dict(own_view=True, nearest=2), way=small),
     spectrum_five_small=Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives; 16 groups of 8', 'spectrum', views|dict(own_view=True, nearest=5), way=small),
+    simclr_short=Recipe('SimCLR, views of 64 samples', learner=simclr_learner, options=dict(crop=64)),
+    beside_short=Recipe("real samples, gravity beside: plain batches, SimCLR's loss of two views of 64 samples, the ranking beside it", 'apart', our_options|dict(crop=64, aug_pred=None, by_motion=False), relcon_of_all),
     simclr_mild=Recipe('SimCLR, mild views', learner=simclr_learner, options=dict(fs=mild)),
     spectrum   =Recipe('ranked by spectra', 'spectrum'),
     spectrum_views=Recipe('ranked by spectra, head, views', 'spectrum', views),

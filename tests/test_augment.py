@@ -117,6 +117,17 @@ def test_a_view_is_a_crop_that_is_augmented():
     assert torch.equal(A.random_view(x, 1, fs, 7, gen(0)), -A.random_crop(x, 7, gen(0)))
     assert torch.equal(A.random_view(x, generator=gen(1)), random_augment(x, generator=gen(1)))
 
+def test_an_asked_view_is_a_crop_disturbed_by_task_and_then_augmented():
+    x, fs = torch.randn(200, 3, 60), dict(negation=A.negate)
+    y, done = A.asked_view(x, 1, fs, 48, gen(0))
+    g = gen(0)
+    by_hand, also = A.disturb_by_task(A.random_crop(x, 48, g), A.aug_pred_tasks, generator=g)
+    assert torch.equal(y, -by_hand) and torch.equal(done, also) and done.shape==(200,3) and set(done.unique().tolist())=={0.,1.}
+    assert set(A.not_asked())|set(A.aug_pred_tasks)==set(A.augmentations) and not set(A.not_asked())&set(A.aug_pred_tasks) and A.not_asked(fs) is fs
+
+def test_what_is_asked_about_is_not_done_unasked():
+    with pytest.raises(ValueError, match="`fs` has 'reversal', about which"): A.asked_view(torch.randn(2, 3, 60), 1, dict(negation=A.negate, reversal=A.reverse))
+
 def test_random_augment_takes_two_different_ones_in_the_order_drawn():
     fs = {str(i): (lambda i: lambda x, generator=None: 10*x+i)(i) for i in range(1,5)}       # writes down what it did, digit by digit
     y = random_augment(torch.zeros(500, 1, 1), 2, fs, gen(0))[:,0,0].int().tolist()

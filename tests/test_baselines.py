@@ -9,6 +9,7 @@ from fastai.callback.core import Callback
 from fastai.learner import load_learner
 from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
+from tsai_relcon.augment import augmentations
 from tsai_relcon.baselines import (AugPred, MaskedDistance, REBAR, SimCLR, aug_pred_tasks, augpred_learner, disturb_by_task, hidden_error, hide_half, hide_stretch, masked_distances,
                                    masked_learner, mvp_learner, rebar_learner, rebar_loss, simclr_learner, task_accuracy, task_loss, view_accuracy)
 from tsai_relcon.batches import relcon_dls
@@ -141,6 +142,18 @@ def test_simclr_shows_stretches(dls):
 def test_view_accuracy():
     z = torch.eye(3).repeat(2, 1)
     assert view_accuracy(z, torch.arange(3).repeat(2))==1 and view_accuracy(z, torch.tensor([0,1,2,1,2,0]))==0
+
+def test_simclr_may_ask_about_its_views(dls):
+    seen, learn = [], learners['simclr'](dls, aug_pred=3.)
+    class Look(Callback):
+        order = 80
+        def after_loss(self): seen.append((self.training, self.pred, self.learn.yb, self.learn.loss_grad.item()))
+    silently(learn, 1, cbs=Look())
+    (_, (z, answers), (_, done), loss), (_, z_valid, y_valid, loss_valid) = seen[0], seen[-1]
+    assert loss==pytest.approx((nt_xent(z, .1)+3*task_loss(answers, done)).item(), rel=1e-5) and answers.shape==done.shape==(len(z),3)
+    assert len(y_valid)==1 and loss_valid==pytest.approx(nt_xent(z_valid, .1).item(), rel=1e-5)
+    for wrong in (dict(aug_pred=0.), dict(aug_pred=1., n_augment=6), dict(aug_pred=1., fs=augmentations)):
+        with pytest.raises(ValueError, match='`aug_pred` is|`n_augment` is|`fs` has'): SimCLR(**wrong)
 
 # ---- AugPred ----------------------------------------------------------------------------------------------------------------------------------
 

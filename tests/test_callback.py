@@ -10,12 +10,13 @@ from fastai.callback.core import Callback, CancelBatchException, CancelEpochExce
 from fastai.learner import Learner, Metric
 from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
-from tsai_relcon.augment import negate, random_augment
+from tsai_relcon.augment import add_noise, negate, random_augment, reverse
 from tsai_relcon.baselines import SimCLR
 from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
+from tsai_relcon.learner import get_embeddings, relcon_learner
 from tsai_relcon.losses import RelConLoss, nt_xent
 from tsai_relcon.plain_distances import plain_distances, spectrum_distances
 from tsai_relcon.models import RelConResNet34
@@ -191,7 +192,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(weight=.3), '`weight` is given'), (dict(weight=0., n_augment=2, own_view=True), '`weight` is 0'), (dict(crop=8), '`crop` is given'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`kind` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(weight=.3), '`weight` is given'), (dict(weight=0., n_augment=2, own_view=True), '`weight` is 0'), (dict(aug_pred=1.), '`aug_pred` is given'), (dict(aug_pred=-1., n_augment=1), '`aug_pred` is -1'), (dict(aug_pred=1., n_augment=6), '`n_augment` is 6; there are 5'), (dict(aug_pred=1., n_augment=1, fs=dict(reversal=reverse)), "`fs` has 'reversal'"), (dict(crop=8), '`crop` is given'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -291,6 +292,26 @@ def test_the_encoder_may_see_a_stretch_and_the_ranking_sees_all(dls, own_view):
     L = dls.train.dataset[[0]][0].shape[-1]
     assert set(ranked)=={L} and set(shown)=={(True,20), (False,L)}
     with pytest.raises(ValueError, match='`crop` is 999'): silently(make(dls, n_augment=1, crop=999), 1)
+
+@pytest.mark.parametrize('kw', [dict(), dict(own_view=True), dict(own_view=True, weight=.3, candidates='batch')])
+def test_questions_about_the_views_of_a_ranking(dls, few, kw):
+    seen, learn = [], relcon_learner(dls, euclidean, arch_config=dict(nf=2), n_augment=1, fs=dict(noise=add_noise), crop=60, projection=(8,4), aug_pred=2., **kw)
+    class Look(Callback):
+        order = 55
+        def after_loss(self): seen.append((self.training, self.pred, self.learn.yb, self.learn.loss_grad.item()))
+    before = learn.model.questions.weight.clone()
+    silently(learn, 1, cbs=Look())
+    for training, pred, yb, loss in seen[:3]+seen[-1:]:
+        if not training: assert pred.shape[1]==4 and len(yb)==3; continue                      # in validation nobody is asked: the ranking alone
+        (z, answers), (*y, done) = pred, yb
+        assert answers.shape==done.shape==(len(z),3)
+        rest = learn.rel_con.loss_func.loss(z, *y).item()
+        assert loss==pytest.approx(rest + 2*F.binary_cross_entropy_with_logits(answers, done).item(), rel=1e-5)
+    assert seen[0][0] and not seen[-1][0] and not torch.equal(before, learn.model.questions.weight) and get_embeddings(learn, few[:9]).shape==(9,8)
+
+def test_questions_want_somebody_who_answers(dls):
+    with pytest.raises(ValueError, match='no `questions` to answer with'): silently(make(dls, n_augment=1, aug_pred=1.), 1)
+    with pytest.raises(ValueError, match='`aug_pred` is given, but `projection` is None'): relcon_learner(dls, euclidean, n_augment=1, aug_pred=1.)
 
 def test_the_own_view_is_nearest_of_all(dls):
     learn = make(dls, spy := Spy(), n_augment=2, own_view=True, loss='relative', nearest=4)

@@ -51,9 +51,9 @@ def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates])
 def grouped(segs, anchors='all', seed=3, n_groups=4, **kw): return relcon_dls(segs, n_groups=n_groups, n_within=3, anchors=anchors, seed=seed, train_batches=n_train, valid_batches=n_valid, **kw)
 
 def stage1(segs, cbs=None, nf=4, **kw): return motif_learner(grouped(segs, **kw), MotifDistance(nf=nf), bs=16, metrics=[], cbs=cbs)
-def stage2(segs, distance=euclidean, arch=RelConResNet34, arch_config=dict(nf=2), tau=.1, cbs=None, opt_func=None, splitter=None, **kw):
+def stage2(segs, distance=euclidean, arch=RelConResNet34, arch_config=dict(nf=2), tau=.1, cbs=None, opt_func=None, splitter=None, options={}, **kw):
     learner = {k: v for k,v in dict(opt_func=opt_func, splitter=splitter).items() if v is not None}
-    return relcon_learner(grouped(segs, **kw), distance, arch=arch, arch_config=arch_config, tau=tau, cbs=cbs, **learner)
+    return relcon_learner(grouped(segs, **kw), distance, arch=arch, arch_config=arch_config, tau=tau, cbs=cbs, **learner, **options)
 def frozen(segs):
     learn = stage2(segs, splitter=lambda m: [params(m.backbone.stem), params(m.backbone.blocks)])
     learn.freeze()
@@ -388,6 +388,7 @@ changes = {'epochs is 4, there 3': dict(fit=dict(n=4)), 'schedule of lr': dict(f
            r'seed \(training\) is 4, there 3': dict(make=dict(seed=4)), 'n_groups': dict(make=dict(n_groups=5)), 'anchors': dict(make=dict(anchors='one')), 'redraw': dict(make=dict(redraw=2)),
            'subjects|segments': dict(segs=other_people), 'content': dict(segs=lambda s: type(s)(s.X*1.001, s.subject, s.time, s.rate)), 'rate is 60': dict(segs=lambda s: type(s)(s.X, s.subject, s.time, 60.)),
            'tau of RelCon is 0.2': dict(make=dict(tau=.2)), 'distance of RelCon is .manhattan': dict(make=dict(distance=lambda x, a, c: (x[a][:,None]-x[c]).abs().sum((2,3)))),
+           'n_augment of RelCon is 2, there None': dict(make=dict(options=dict(n_augment=2))), "loss of RelCon is .RelConLoss.*nearest=3": dict(make=dict(options=dict(nearest=3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
            'optimiser': dict(make=dict(opt_func=SGD)), 'transforms': dict(make=dict(batch_tfms=TSRandomAugment())), 'callbacks with a state.*keep_best': dict(make=dict(cbs=KeepBest())), 'model is .Dropping': dict(make=dict(arch=Dropping, arch_config=None))}
 changes['distance of RelCon is .manhattan']['make']['distance'].__name__ = 'manhattan'
 

@@ -2,7 +2,7 @@
 import math
 import pytest
 import torch
-from tsai_relcon.losses import ContrastAndRanking, RelConLoss, binary_loss, cosine_similarities, info_nce, log_ratio_loss, nt_xent, rank_correlation, relative_loss
+from tsai_relcon.losses import ContrastAndRanking, RelConLoss, WithQuestions, binary_loss, cosine_similarities, info_nce, log_ratio_loss, nt_xent, rank_correlation, relative_loss
 from scipy.stats import spearmanr
 
 def oracle(z, d, anchors, candidates, tau):
@@ -170,6 +170,17 @@ def test_contrast_and_ranking_are_their_loops_added(weight):
 @pytest.mark.parametrize('wrong', [0, -1., float('inf'), True, '1'])
 def test_a_weight_is_above_0(wrong):
     with pytest.raises(ValueError, match='`weight` is'): ContrastAndRanking(RelConLoss(), wrong)
+
+def test_questions_stand_beside_a_loss_and_only_where_they_are_answered():
+    z, d, a, c = problem(3, torch.float64)
+    g, loss = torch.Generator().manual_seed(0), WithQuestions(RelConLoss(.2), 1.5)
+    answers, done = torch.randn(len(z), 3, generator=g).double(), (torch.rand(len(z), 3, generator=g)<.5).double()
+    p = [[1/(1+math.exp(-v)) for v in row] for row in answers.tolist()]
+    asked = sum(-math.log(p[i][j] if done[i,j] else 1-p[i][j]) for i in range(len(z)) for j in range(3))/(3*len(z))
+    assert loss((z, answers), d, a, c, done).item()==pytest.approx(oracle(z, d, a, c, .2).item()+1.5*asked, rel=1e-6)
+    assert loss(z, d, a, c)==RelConLoss(.2)(z, d, a, c)
+    for wrong in (0, float('nan'), True, '4'):
+        with pytest.raises(ValueError, match='`aug_pred` is'): WithQuestions(RelConLoss(), wrong)
 
 def test_nt_xent_of_equal_embeddings_is_chance_and_finite():
     z = torch.ones(12, 4, requires_grad=True)

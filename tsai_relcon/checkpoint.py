@@ -11,6 +11,7 @@ __all__ = ['new_path', 'write_whole', 'write_checkpoint', 'read_checkpoint', 'ra
 import json, os, random, re, time, zlib
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from pathlib import Path
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from safetensors.torch import save
 from .core import tell
 from .batches import SeededDL
 from .callback import MotifReconstruction, RelCon, StopOnInterrupt
+from .losses import RelConLoss
 
 # %% ../nbs/10_checkpoint.ipynb #b9bad291
 _format = 'tsai_relcon checkpoint 1'
@@ -151,7 +153,14 @@ def _of_method(cb):
     if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else list(cb.fs), seed=cb.seed)
     d = cb.distance
     mark = f'{type(d).__name__} (mark {_mark(str(getattr(d, "config", "")), *d.state_dict().values())})' if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
-    return dict(tau=cb.loss_func.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)
+    return dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark, **_beyond_the_paper(cb))
+
+def _beyond_the_paper(cb):
+    "The options of a RelCon that are not as they come; its loss as it writes itself"
+    usual, loss = signature(RelCon).parameters, repr(cb.loss_func)
+    options = {k: v for k in ('gravity','candidates','n_augment','own_view','fs','crop','shortlist') if (v := getattr(cb, k))!=usual[k].default}
+    if 'fs' in options: options['fs'] = list(options['fs'])
+    return options if loss==repr(RelConLoss(cb.tau)) else dict(options, loss=loss)
 
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"

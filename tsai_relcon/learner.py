@@ -33,6 +33,7 @@ from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, check_count, segment_dls
+from .augment import aug_pred_tasks
 from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import rank_correlation
@@ -110,10 +111,11 @@ def embedding_width(encoder, dls)->int:
     encoder.train(was_training)
     return z.shape[1]
 
-def with_projection(encoder, dls, widths:tuple)->WithHead:
-    "An encoder with an MLP for the time of pretraining. Raises ValueError unless `widths` are whole numbers above 0"
+def with_projection(encoder, dls, widths:tuple, questions:int=0)->WithHead:
+    "An encoder with an MLP for the time of pretraining, and a linear layer for so many questions beside it. Raises ValueError unless `widths` are whole numbers above 0"
     if isinstance(widths, (str,bool,int)) or not len(widths): raise ValueError(f"`projection` is {widths!r}; wanted widths of layers, such as (256,128,50)")
-    return WithHead(encoder, mlp_head(embedding_width(encoder, dls), tuple(check_count('projection', w) for w in widths)))
+    width = embedding_width(encoder, dls)
+    return WithHead(encoder, mlp_head(width, tuple(check_count('projection', w) for w in widths)), nn.Linear(width, questions) if questions else None)
 
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
@@ -141,15 +143,17 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    crop:int=None,             # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
                    weight:float=None,         # With `own_view`: SimCLR's loss of the two views, and beside it the ranking with this weight; None: the own view is a candidate more
                    shortlist:int=None,        # Rank so many candidates of an anchor, the nearest by their spectra; None: all, as in the paper
+                   aug_pred:float=None,       # With `n_augment` and `projection`: weight of AugPred's questions about the same views; None: none are asked
                    metrics=rank_correlation,
                    cbs=None,
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
-    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs, crop, weight, shortlist)
+    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs, crop, weight, shortlist, aug_pred)
     encoder = make_encoder(dls, arch, arch_config)
-    if projection is not None: encoder = with_projection(encoder, dls, projection)
+    if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
+    if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     if distance is None:
         method('euclidean')                                    # what is wrong with the rest should be said before the fit, not after
         print(f"No `distance` given: fitting one first, {distance_epochs} epochs")

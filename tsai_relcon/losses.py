@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/losses.html.md"""
 
 # %% auto #0
 __all__ = ['ranking_losses', 'relative_loss', 'binary_loss', 'log_ratio_loss', 'cosine_similarities', 'RelConLoss', 'nt_xent',
-           'info_nce', 'ContrastAndRanking', 'rank_correlation']
+           'info_nce', 'check_weight', 'ContrastAndRanking', 'task_loss', 'WithQuestions', 'rank_correlation']
 
 # %% ../nbs/07_losses.ipynb #ef05c586
 import torch
@@ -105,15 +105,35 @@ def info_nce(s:Tensor,        # (A, K) similarity of each candidate to its ancho
     return F.cross_entropy(s/tau, positive)
 
 # %% ../nbs/07_losses.ipynb #f3c82a6e
+def check_weight(name, value):
+    "Raises ValueError unless `value` is a number above 0"
+    if isinstance(value, (bool,str)) or not 0<value<float('inf'): raise ValueError(f"`{name}` is {value!r}; wanted a number above 0")
+    return value
+
 class ContrastAndRanking:
     "SimCLR's loss of two views of each segment, and a weighted ranking beside it: `loss(z, d, anchors, candidates, views)`; without `views` the ranking alone"
     def __init__(self, ranking:RelConLoss, weight:float):
-        if isinstance(weight, (bool,str)) or not 0<weight<float('inf'): raise ValueError(f"`weight` is {weight!r}; wanted a number above 0")
-        self.ranking, self.weight = ranking, weight
+        self.ranking, self.weight = ranking, check_weight('weight', weight)
     def __repr__(self): return f'ContrastAndRanking({self.ranking}, weight={self.weight})'
     def __call__(self, z:Tensor, d:Tensor, anchors:Tensor, candidates:Tensor, views:Tensor=None)->Tensor: # views: (2B,) which segment a row of z is a view of
         ranking = self.ranking(z, d, anchors, candidates)
         return ranking if views is None else nt_xent(z, self.ranking.tau) + self.weight*ranking
+
+# %% ../nbs/07_losses.ipynb #6f0d83ba
+def task_loss(answers:Tensor, # (B, T) logits
+              done:Tensor     # (B, T) 1 where applied
+             )->Tensor:
+    "Cross-entropy of each question, mean over segments and questions"
+    return F.binary_cross_entropy_with_logits(answers.float(), done)
+
+class WithQuestions:
+    "Another loss, and AugPred's beside it with a weight: `loss((z, answers), *y, done)`; of embeddings alone, as in evaluation, the other loss"
+    def __init__(self, loss, weight:float): self.loss, self.weight = loss, check_weight('aug_pred', weight)
+    def __repr__(self): return f'WithQuestions({self.loss}, weight={self.weight})'
+    def __call__(self, pred, *y)->Tensor:
+        if not isinstance(pred, tuple): return self.loss(pred, *y)
+        (z, answers), (*y, done) = pred, y
+        return self.loss(z, *y) + self.weight*task_loss(answers, done)
 
 # %% ../nbs/07_losses.ipynb #d7e2c6bf
 def rank_correlation(z:Tensor,          # (B, E) embeddings of the batch

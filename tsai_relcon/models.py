@@ -177,12 +177,15 @@ def mlp_head(c_in:int,    # Width of the embedding
 class WithHead(nn.Module):
     "An encoder whose embedding goes through a head while it pretrains"
     def __init__(self,
-                 encoder, # (B, C, L) -> (B, E)
-                 head     # (B, E) -> whatever the method wants
+                 encoder,       # (B, C, L) -> (B, E)
+                 head,          # (B, E) -> whatever the method wants
+                 questions=None # (B, E) -> (B, T): a second head, which answers in training alone
                 ):
         super().__init__()
-        self.encoder, self.projection = encoder, head
-    def forward(self, x:Tensor)->Tensor: return self.projection(self.encoder(x))
+        self.encoder, self.projection, self.questions = encoder, head, questions
+    def forward(self, x:Tensor): # (B, C, L) -> what the head gives; in training with `questions` a pair of that and the answers
+        z = self.encoder(x)
+        return self.projection(z) if self.questions is None or not self.training else (self.projection(z), self.questions(z))
     def embed(self, x:Tensor)->Tensor: # (B, C, L) -> (B, E)
         "The embedding, without the head"
         return self.encoder(x)
