@@ -43,7 +43,9 @@ def fit_distance(args, kind, seed):
 def run(args, name, lr, seed):
     path = args.out/f'{file_name(name, lr, seed)}.json'
     if path.exists():
-        then, now = json.loads(path.read_text())['settings'], {k: vars(args)[k] for k in settings}
+        record = json.loads(path.read_text())
+        then, now = record['settings'], {k: vars(args)[k] for k in settings}
+        if record.get('recipe'): then, now = then|dict(recipe=record['recipe']), now|dict(recipe=recipes[name].record())
         if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
         if args.record: (args.record/'levers'/path.name).write_text(path.read_text())
         return
@@ -58,7 +60,7 @@ def run(args, name, lr, seed):
         record = dict(steps=fit_for(learn, 60*args.minutes, lr), lr=lr)
         encoder = learn
     scores = quick_scores(encoder, choosing_segments(args.data, np.unique(segs.subject[held])))
-    record |= dict(name=name, seed=seed, scores=scores, mean=float(np.mean([s['linear'] for s in scores.values()])), date=str(date.today()), machine=about_machine(), command=args.command,
+    record |= dict(name=name, seed=seed, recipe=None if name in own else recipes[name].record(), scores=scores, mean=float(np.mean([s['linear'] for s in scores.values()])), date=str(date.today()), machine=about_machine(), command=args.command,
                    settings={k: vars(args)[k] for k in settings})
     path.write_text(json.dumps(record, indent=1)+'\n')
     if args.record: (args.record/'levers'/path.name).write_text(path.read_text())

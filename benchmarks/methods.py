@@ -6,7 +6,8 @@
 
 DATA is a folder of npz files (corpora.py names those pretrained on); MotionSense and mobgap are bundled. Nobody who is tested has pretrained anything. A seed chooses who validates, the distance, the encoder's first weights, the batches and the folds.
 Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels; of seed 0 a picture), `finetune` (slow: half an hour a set).
-Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone.
+Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone; to fine-tune then, take away the run's other records: all of a run's scores are of the same weights. (A distance whose weights are gone is fitted anew.)
+"An equal time" is time of the processor: what else the machine does at the same time costs a run some of its steps, and the report tells how many it took.
 """
 import argparse, json, time, warnings
 from datetime import date
@@ -44,14 +45,17 @@ def done(args, stage, name, seed):
     if not path.exists(): return False
     record = json.loads(path.read_text())
     then, now = record['settings'], {k: vars(args)[k] for k in settings}
+    if 'recipe' in record: then, now = then|dict(recipe=record['recipe']), now|dict(recipe=recipe_of(name))
     if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
     if stage=='finetune': then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     return True
 
+def recipe_of(name): return recipes[name].record() if name in recipes else None
+
 def write(args, stage, name, seed, **record):
-    record = dict(stage=stage, name=name, seed=seed, date=str(date.today()), machine=about_machine(), command=args.command, settings={k: vars(args)[k] for k in settings}, **record)
+    record = dict(stage=stage, name=name, seed=seed, date=str(date.today()), machine=about_machine(), command=args.command, settings={k: vars(args)[k] for k in settings}, recipe=recipe_of(name), **record)
     path = record_path(args, stage, name, seed)
     path.with_suffix('.partial').write_text(json.dumps(record, indent=1)+'\n'); path.with_suffix('.partial').rename(path)
     if args.record: published(args, path).write_text(path.read_text())
@@ -81,7 +85,9 @@ def anchors_a_step(name, dls):
     return len(dls.train.index[0]) if isinstance(dls.train, GroupDL) else dls.train.bs
 
 def pretrain(args, name, seed):
-    if done(args, 'pretrain', name, seed) and weights(args, name, seed).exists(): return
+    if done(args, 'pretrain', name, seed):
+        if weights(args, name, seed).exists(): return
+        raise ValueError(f"{weights(args, name, seed)} is gone, and the records of {name}, seed {seed}, are of these weights: bring it back, or take away its records, so that all are made anew of the same")
     alone(seed)
     encoder, lr = RelConResNet34(nf=args.width), args.lrs.get(name, args.lrs['relcon'])      # first of all: for all the same
     recipe, dls = recipes[name], loaders(pretraining_segments(args.data), name, seed)
@@ -174,7 +180,7 @@ def ablation_tables(of):
     of_the_papers, of_ours = changes(of, 'relcon', ablations), changes(of, 'ours', steps)
     about = 'F1 is the mean over MotionSense and HAPT.'
     return [*(['## Ablations: what they say, and what the paper says', '', f"Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). {about}", '', *of_the_papers] if of_the_papers else []),
-            *(['## What our departures are worth', '', f'Change in percent of ours with the same seeds, one thing taken back. {about}', '', *of_ours] if of_ours else [])]
+            *(['## What our departures are worth', '', f'Change in percent of ours with the same seeds, one thing taken back (another distance with all that belongs to it). {about}', '', *of_ours] if of_ours else [])]
 
 def pictures(folder):
     "Lines: the strips of those of seed 0, one under the other"
@@ -185,6 +191,8 @@ def report(folder):
     "results/methods.md from the records"
     runs = [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
+    for name,lrs in {r['name']: {x['lr'] for x in runs if x['name']==r['name'] and 'lr' in x} for r in runs}.items():
+        if len(lrs)>1: raise ValueError(f"{folder/'methods'} holds runs of {name} at rates {sorted(lrs)}; wanted those of one")
     if len({json.dumps(r['settings']) for r in runs})>1: raise ValueError(f"{folder/'methods'} holds records of different settings; wanted those of one")
     of = lambda stage, name: [r for r in runs if r['stage']==stage and r['name']==name]
     s, order = runs[0]['settings'], [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
@@ -197,6 +205,7 @@ def report(folder):
               [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
     lines += ablation_tables(of)
     tuned = [r for n in order for r in of('finetune', n)]
+    if len({r['epochs'] for r in tuned})>1: raise ValueError(f"{folder/'methods'} holds fine-tunings of {sorted({r['epochs'] for r in tuned})} epochs; wanted those of one number")
     if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', *score_tables(of, 'finetune', order)]
     lines += pictures(folder)
     trained = {n: r for n in order if (r := of('pretrain', n))}

@@ -18,6 +18,11 @@ class Recipe:
     options:dict = field(default_factory=dict)                             # of the learner
     learner:Callable = relcon_learner                                      # f(dls, [distance,] arch=, **options)
     way:dict     = field(default_factory=lambda: grouped)                  # how batches are drawn: of `relcon_dls`
+    def record(self):
+        "What a record says of it: plain values, functions by their names"
+        def plain(v): return {k: plain(x) for k,x in v.items()} if isinstance(v, dict) else list(v) if isinstance(v, tuple) else getattr(v, '__name__', v)
+        network = plain(dict(zip(('fitted','network'), distances[self.distance]))) if self.distance in distances else {}
+        return dict(learner=self.learner.__name__, distance=self.distance, **network, options=plain(self.options), way=plain(self.way))
     def learn(self, dls, distance, encoder):
         return self.learner(dls, *([] if self.distance is None else [distance]), arch=encoder, metrics=[], **self.options)
 
@@ -60,8 +65,8 @@ steps = dict(                                                              # bac
     ours_unasked =Recipe("without AugPred's questions", 'apart', our_options|dict(aug_pred=None), relcon_of_all),
     ours_even    =Recipe('segments drawn evenly, not by motion', 'apart', our_options|dict(by_motion=False), relcon_of_all),
     ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all),
-    ours_motif   =Recipe("ranked by the paper's distance", 'motif', beside_views, relcon_of_all),
-    ours_spectrum=Recipe('ranked by spectra', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
+    ours_motif   =Recipe("ranked by the paper's distance, of segments with their gravity", 'motif', beside_views, relcon_of_all),
+    ours_spectrum=Recipe('ranked by spectra alone', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
     ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', our_options|dict(shortlist=None), way=small|dict(by_motion=True)))
 
 ablations = dict(                                                          # of the paper's recipe, a thing at a time

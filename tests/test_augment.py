@@ -1,4 +1,5 @@
 "Properties of the eight augmentations, for shapes, values and random states that hypothesis chooses"
+from functools import partial
 import numpy as np
 import pytest
 import torch
@@ -126,7 +127,8 @@ def test_an_asked_view_is_a_crop_disturbed_by_task_and_then_augmented():
     assert set(A.not_asked())|set(A.aug_pred_tasks)==set(A.augmentations) and not set(A.not_asked())&set(A.aug_pred_tasks) and A.not_asked(fs) is fs
 
 def test_what_is_asked_about_is_not_done_unasked():
-    with pytest.raises(ValueError, match="`fs` has 'reversal', about which"): A.asked_view(torch.randn(2, 3, 60), 1, dict(negation=A.negate, reversal=A.reverse))
+    for name,f in dict(reversal=A.negate, flip=A.reverse, cut=partial(A.permute, n_cuts=2)).items():
+        with pytest.raises(ValueError, match=f"`fs` has '{name}', about which"): A.asked_view(torch.randn(2, 3, 60), 1, dict(negation=A.negate) | {name: f})
 
 def test_random_augment_takes_two_different_ones_in_the_order_drawn():
     fs = {str(i): (lambda i: lambda x, generator=None: 10*x+i)(i) for i in range(1,5)}       # writes down what it did, digit by digit

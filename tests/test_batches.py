@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
-from tsai_relcon.batches import GroupDL, StoreDL, _others, count_rows, draw_rows, motion, relcon_dls, segment_dls
+from tsai_relcon.batches import GroupDL, StoreDL, _others, count_rows, deal, draw_rows, motion, relcon_dls, segment_dls
 from tsai_relcon.learner import motif_learner, pretrained_on, relcon_learner, save_weights, subject_marks, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.distance import MotifDistance
@@ -204,6 +204,28 @@ def test_missing_names_are_refused(few):
 @pytest.mark.parametrize('rate', [25, 'x', -1])
 def test_segments_know_their_own_rate(few, rate):
     with pytest.raises(ValueError, match='`rate`'): relcon_dls(few[::3], n_groups=4, n_within=3, rate=rate)
+
+def test_all_others_are_candidates_in_plain_batches_of_a_store_the_last_shorter_one_too(few, store):
+    from tsai_relcon.learner import relcon_learner
+    dls = segment_dls(dls_of('store', few, store, anchors='all'), 50)
+    sizes = [len(x) for x,_ in dls.train]
+    assert sizes[-1]<50
+    learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert np.isfinite(learn.recorder.values[-1]).all()
+
+@pytest.mark.parametrize('n', [400, 395])
+def test_rows_that_are_dealt_are_all_there_and_none_twice_in_a_batch(n):
+    rng = np.random.default_rng(0)
+    rows = rng.choice(50, n, p=np.arange(50)/np.arange(50).sum())
+    batches = deal(rows, 10, rng)
+    assert sorted(np.concatenate(batches))==sorted(rows) and [len(b) for b in batches]==[10]*39+[n-390] and all(len(set(b))==len(b) for b in batches)
+    assert [b.tolist() for b in deal(np.zeros(5, int), 3, rng)]==[[0,0,0],[0,0]]
+
+def test_no_segment_is_twice_in_a_plain_batch_by_motion(few):
+    dls = segment_dls(relcon_dls(few, n_groups=4, n_within=3, small_groups='drop', seed=0), 32, by_motion=True)
+    for x,_ in dls.train: assert len(x)<=32 and len(np.unique(x.data.flatten(1), axis=0))==len(x)
+    with pytest.raises(ValueError, match="`by_motion` is 'no'"): segment_dls(dls, 32, by_motion='no')
 
 def test_plain_batches_by_motion_follow_from_the_seed_and_favour_motion(few):
     dls = relcon_dls(few, n_groups=8, n_within=3, seed=3)

@@ -225,8 +225,40 @@ def test_a_shortlist_is_ranked_by_the_distance_and_the_others_come_after(few):
             by_spectrum = sorted(range(13), key=lambda k: coarse[i,k])
             wanted = sorted(by_spectrum[:5], key=lambda k: full[i,k]) + by_spectrum[5:]
             assert d[i].argsort().tolist()==wanted
-            torch.testing.assert_close(d[i, by_spectrum[:5]], full[i, by_spectrum[:5]])
     assert torch.equal(RelCon(euclidean, shortlist=13).ranked(x, a, c), RelCon(euclidean).ranked(x, a, c))
+
+@pytest.mark.parametrize('size', [1e-6, 1., 1e6])
+def test_a_shortlist_keeps_its_order_among_copies_and_whatever_the_size_of_distances(few, size):
+    x = torch.from_numpy(few.X[::7][:10]).repeat(3, 1, 1)                # everybody is there three times
+    a, c = batch_index(30)
+    d = RelCon(lambda *xs: size*euclidean(*xs), shortlist=6).ranked(x, a, c)
+    full, coarse = euclidean(x, a, c), spectrum_distances(x, a, c)
+    for i in range(30):
+        on = d[i]<6
+        assert on.sum()==6 and coarse[i,on].max()<=coarse[i,~on].min() and d[i,on].max()<d[i,~on].min()
+        for part,by in ((on, full), (~on, coarse)):
+            assert torch.equal(d[i,part][:,None]<d[i,part], by[i,part][:,None]<by[i,part])
+
+@pytest.mark.parametrize('kw', [dict(), dict(own_view=True), dict(own_view=True, weight=.3), dict(own_view=True, weight=.3, aug_pred=2.), dict(aug_pred=2.)])
+def test_metrics_of_training_see_what_those_of_validation_see(dls, kw):
+    learn = relcon_learner(dls, euclidean, arch_config=dict(nf=2), n_augment=1, projection=(8,4), nearest=3, **kw)
+    learn.recorder.train_metrics = True
+    silently(learn, 1)
+    assert np.isfinite(list(learn.recorder.values[-1])).all() and len(learn.recorder.values[-1])==4       # loss and correlation, of training and of validation
+
+@pytest.mark.parametrize('kw', [dict(nearest=2), dict(nearest=2, n_augment=1, own_view=True), dict(nearest=2, n_augment=1, own_view=True, weight=.3, shortlist=3)])
+def test_a_last_batch_of_one(few, kw):
+    n = 33
+    dls = relcon_dls(few.X[:66], np.repeat(np.arange(6), 11), splits=(list(range(n)), list(range(n,66))), n_groups=2, n_within=1)
+    learn = make(segment_dls(dls, 32), spy := Spy(), **kw)
+    silently(learn, 1)
+    assert {len(seen[1][0]) for seen in spy.seen}=={32,1} and all(np.isfinite(loss) for *_, loss in spy.seen)
+
+@pytest.mark.parametrize('kw, says', [(dict(crop=999), '`crop` is 999: of segments of 128 samples'), (dict(crop=20, projection=(4,), aug_pred=1.), '`crop` is 20: of segments of 128 .*wanted 44 or more'), (dict(arch='TSTPlus', crop=64), '`crop` is 64')])
+def test_a_crop_that_cannot_be_is_told_before_a_distance_is_fitted(dls, kw, says, capsys):
+    if 'arch' not in kw: kw['arch_config'] = dict(nf=2)
+    with pytest.raises(ValueError, match=says): relcon_learner(dls, n_augment=1, **kw)
+    assert 'fitting' not in capsys.readouterr().out
 
 @pytest.mark.parametrize('pool, shape', [('within', dict(n_groups=8, n_within=0)), ('between', dict(n_groups=1, n_within=3))])
 def test_a_pool_that_is_empty(few, pool, shape):

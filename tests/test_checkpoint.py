@@ -15,6 +15,7 @@ from fastai.torch_core import params, set_seed
 from tsai.data.core import get_ts_dls
 import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment
+from tsai_relcon.baselines import simclr_learner
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import KeepBest, StopOnInterrupt
 from tsai_relcon.checkpoint import Checkpoint, random_state, read_checkpoint, set_random_state, write_checkpoint
@@ -388,7 +389,7 @@ changes = {'epochs is 4, there 3': dict(fit=dict(n=4)), 'schedule of lr': dict(f
            r'seed \(training\) is 4, there 3': dict(make=dict(seed=4)), 'n_groups': dict(make=dict(n_groups=5)), 'anchors': dict(make=dict(anchors='one')), 'redraw': dict(make=dict(redraw=2)),
            'subjects|segments': dict(segs=other_people), 'content': dict(segs=lambda s: type(s)(s.X*1.001, s.subject, s.time, s.rate)), 'rate is 60': dict(segs=lambda s: type(s)(s.X, s.subject, s.time, 60.)),
            'tau of RelCon is 0.2': dict(make=dict(tau=.2)), 'distance of RelCon is .manhattan': dict(make=dict(distance=lambda x, a, c: (x[a][:,None]-x[c]).abs().sum((2,3)))),
-           'n_augment of RelCon is 2, there None': dict(make=dict(options=dict(n_augment=2))), "loss of RelCon is .RelConLoss.*nearest=3": dict(make=dict(options=dict(nearest=3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
+           'n_augment of RelCon is 2, there None': dict(make=dict(options=dict(n_augment=2))), "nearest of RelCon is 3": dict(make=dict(options=dict(nearest=3))), "loss of RelCon is 'binary'": dict(make=dict(options=dict(loss='binary'))), "weight of RelCon is 0.3": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
            'optimiser': dict(make=dict(opt_func=SGD)), 'transforms': dict(make=dict(batch_tfms=TSRandomAugment())), 'callbacks with a state.*keep_best': dict(make=dict(cbs=KeepBest())), 'model is .Dropping': dict(make=dict(arch=Dropping, arch_config=None))}
 changes['distance of RelCon is .manhattan']['make']['distance'].__name__ = 'manhattan'
 
@@ -405,6 +406,12 @@ def test_a_checkpoint_of_another_fit_is_refused_by_name(says, some, started):
     before = [p.clone() for p in learn.model.parameters()]
     with pytest.raises(ValueError, match=f'is of another fit: .*{says}'): fitted(learn, Checkpoint(started, resume=True), Break('before_batch', 1), **change['fit'])
     assert all(torch.equal(a, b) for a,b in zip(before, learn.model.parameters()))
+
+def test_other_options_of_another_method_are_refused(some, tmp_path):
+    def fit(resume, *cbs, **kw): fitted(simclr_learner(grouped(some), arch_config=dict(nf=2), bs=16, metrics=[], **kw), Checkpoint(tmp_path/'ck', 0, resume=resume), *cbs)
+    fit(False, crop=64, aug_pred=4.)
+    for kw,says in ((dict(crop=64, aug_pred=1.), 'aug_pred of SimCLR is 1.0, there 4.0'), (dict(crop=60, aug_pred=4.), 'crop of SimCLR is 60'), (dict(crop=64, aug_pred=4., tau=.2), 'tau of SimCLR')):
+        with pytest.raises(ValueError, match=f'is of another fit: .*{says}'): fit(True, **kw)
 
 def test_another_distance_is_refused(some, tmp_path):
     broken(ranked(some), tmp_path/'ck', *places['first'])

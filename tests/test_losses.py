@@ -179,7 +179,7 @@ def test_questions_stand_beside_a_loss_and_only_where_they_are_answered():
     asked = sum(-math.log(p[i][j] if done[i,j] else 1-p[i][j]) for i in range(len(z)) for j in range(3))/(3*len(z))
     assert loss((z, answers), d, a, c, done).item()==pytest.approx(oracle(z, d, a, c, .2).item()+1.5*asked, rel=1e-6)
     assert loss(z, d, a, c)==RelConLoss(.2)(z, d, a, c)
-    for wrong in (0, float('nan'), True, '4'):
+    for wrong in (0, float('nan'), True, '4', [.3], torch.ones(2)):
         with pytest.raises(ValueError, match='`aug_pred` is'): WithQuestions(RelConLoss(), wrong)
 
 def test_nt_xent_of_equal_embeddings_is_chance_and_finite():

@@ -209,11 +209,13 @@ def disturb_by_task(x:Tensor,   # (B, C, L)
         if rows.any(): x[rows] = f(x[rows], generator=generator)
     return x, done.float()
 
+_asked = (reverse, permute, time_warp, *aug_pred_tasks.values())       # under whatever name
+
 def not_asked(fs:dict=None, # Augmentations by name; None: all eight but those asked about
              )->dict:
     "Augmentations that no question is about. Raises ValueError for `fs` with one that is asked about"
     if fs is None: return {k: f for k,f in augmentations.items() if k not in aug_pred_tasks}
-    if isinstance(fs, dict) and (asked := [k for k in fs if k in aug_pred_tasks]): raise ValueError(f"`fs` has {', '.join(map(repr, asked))}, about which a question is asked: what is done unasked would make the answer wrong; wanted others, such as {', '.join(map(repr, not_asked()))}")
+    if isinstance(fs, dict) and (asked := [k for k,f in fs.items() if k in aug_pred_tasks or getattr(f, 'func', f) in _asked]): raise ValueError(f"`fs` has {', '.join(map(repr, asked))}, about which a question is asked: what is done unasked would make the answer wrong; wanted others, such as {', '.join(map(repr, not_asked()))}")
     return fs
 
 def asked_view(x:Tensor,          # (B, C, L)

@@ -25,7 +25,7 @@ from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_aske
 from .batches import GroupDL, check_count, segment_dls
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_dls, embedding_width, make_encoder, plain_adam, with_projection
+from .learner import check_dls, check_views, embedding_width, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import RelConResNet34, WithHead
 
@@ -45,8 +45,9 @@ class SimCLR(Views, DisturbedPretext):
         augmentations_of(n_augment, fs, 'n_augment')
         self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = tau, n_augment, fs, seed, aug_pred
         self.crop = None if crop is None else check_count('crop', crop)
-        self.loss_func = self.contrast if aug_pred is None else WithQuestions(self.contrast, aug_pred)
+        if aug_pred is not None: WithQuestions(nt_xent, aug_pred)
     def contrast(self, z, *_): return nt_xent(z, self.tau)
+    def loss_func(self, pred, *y): return self.contrast(pred, *y) if self.aug_pred is None else WithQuestions(self.contrast, self.aug_pred)(pred, *y)
     def pretext(self, x):
         done = self.show_views(x, 2)
         self.learn.yb = (torch.arange(len(x), device=x.device).repeat(2), *(done if self.training else ()))     # y: which segment a view is of
@@ -83,7 +84,8 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs, by_motion)
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
-    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[SimCLR(tau, n_augment, fs, crop=crop, aug_pred=aug_pred)] + listify(cbs), **kwargs)
+    check_views(method := SimCLR(tau, n_augment, fs, crop=crop, aug_pred=aug_pred), model, dls)
+    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #a82cb0e0
 def task_accuracy(answers:Tensor, done:Tensor)->Tensor: # (B, T) both

@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/batches.html.md"""
 
 # %% auto #0
 __all__ = ['check_count', 'grouped_index', 'batch_index', 'motion', 'count_rows', 'draw_rows', 'SegmentDataset', 'SeededDL',
-           'SegmentDL', 'GroupDL', 'StoreDataset', 'StoreDL', 'relcon_dls', 'segment_dls']
+           'deal', 'SegmentDL', 'GroupDL', 'StoreDataset', 'StoreDL', 'relcon_dls', 'segment_dls']
 
 # %% ../nbs/03_batches.ipynb #f1e0f83c
 import random, warnings
@@ -168,6 +168,15 @@ class SeededDL(TfmdDL):
         "Do batches serve more than one epoch?"
         return not self.shuffle
 
+def deal(rows:np.ndarray, # Row numbers, some of them more than once
+         bs:int, rng:np.random.Generator
+        )->list:          # Of arrays of `bs`, the last perhaps shorter
+    "Rows dealt out like cards, alike ones one after the other, so that none comes twice to a batch unless it is there as often as there are batches"
+    alike_together = rows[np.argsort(rng.permutation(rows.max(initial=-1)+1)[rows])]
+    sizes = np.diff(np.r_[:len(rows):bs, len(rows)])
+    to    = np.concatenate([np.flatnonzero(sizes>turn) for turn in range(bs)])       # the batch that each goes to, turn by turn
+    return np.split(alike_together[np.argsort(to, kind='stable')], np.cumsum(sizes)[:-1])
+
 class SegmentDL(SeededDL):
     "Plain batches of a `SegmentDataset`: each segment once an epoch or, drawn by motion, as often as its share says"
     def __init__(self, dataset, bs:int=64, by_motion:bool=False, **kwargs):
@@ -177,13 +186,11 @@ class SegmentDL(SeededDL):
     def new(self, dataset=None, cls=None, **kwargs):
         own = dict(by_motion=self.by_motion) if issubclass(cls or type(self), SegmentDL) else {}
         return super().new(dataset, cls, **merge(own, kwargs))
-    def _rows(self, epoch):
-        n = len(self.dataset)
-        if not self.shuffle: return np.arange(n)
-        return self.generator(epoch).choice(n, n, p=self.weights/self.weights.sum()) if self.by_motion else self.generator(epoch).permutation(n)
     def plan(self, epoch):
-        rows = self._rows(epoch)
-        return [rows[i:i+self.bs] for i in range(0, len(rows), self.bs)]
+        n, rng = len(self.dataset), self.generator(epoch)
+        if self.by_motion and self.shuffle: return deal(rng.choice(n, n, p=self.weights/self.weights.sum()), self.bs, rng)
+        rows = rng.permutation(n) if self.shuffle else np.arange(n)
+        return [rows[i:i+self.bs] for i in range(0, n, self.bs)]
 
 class GroupDL(SeededDL):
     "Batches of `n_groups` rows, each an anchor and `n_within` others of its group"
@@ -401,7 +408,8 @@ def segment_dls(dls:DataLoaders, # Of `relcon_dls`
                 bs:int=64,       # Segments a batch
                 by_motion:bool=False # Draw training segments in proportion to their motion
                )->DataLoaders:
-    "The same segments in plain shuffled batches, each once an epoch, as the learnable distance trains on them"
+    "The same segments in plain shuffled batches, each once an epoch (drawn by motion: as often as its share says, in memory not twice in a batch), as the learnable distance trains on them"
+    if not isinstance(by_motion, bool): raise ValueError(f"`by_motion` is {by_motion!r}; wanted True or False")
     def plain(dl, shuffle):
         kw = dict(by_motion=by_motion and shuffle, seed=dl.seed, max_batches=dl.max_batches, shuffle=shuffle, num_workers=dl.fake_l.num_workers, after_batch=dl.after_batch.fs, device=dl.device)
         if isinstance(dl, StoreDL): return StoreDL(dl.dataset, check_count('bs', bs), 0, 'all', pool_mb=dl.pool_mb, **kw)     # rows of one

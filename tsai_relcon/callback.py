@@ -78,16 +78,24 @@ class LeftOut:
 
 class Views:
     "For callbacks whose encoder sees views of the segments"
-    generator, n_augment, fs, crop, aug_pred = None, 2, None, None, None
+    generator, n_augment, fs, crop, aug_pred, n_targets = None, 2, None, None, None, 1
     def before_fit(self):
         if self.aug_pred is not None and getattr(get_model(self.learn.model), 'questions', None) is None: raise ValueError("`aug_pred` is given, but the model has no `questions` to answer with; wanted `WithHead(encoder, head, questions)`, as the learners make it")
         super().before_fit()
+    def after_batch(self):
+        "Metrics of training are given what those of validation are: embeddings, and the first targets"
+        if not (self.active and self.training): return
+        if isinstance(self.learn.pred, tuple): self.learn.pred = self.learn.pred[0]
+        self.learn.yb = self.learn.yb[:self.n_targets]
     def show_views(self, x, n):
         "Set `learn.xb` to n views of each segment, all first ones first; what the encoder shall tell about them, as a tuple: nothing, or what `aug_pred_tasks` did"
-        if self.aug_pred is None: views, done = [random_view(x, self.n_augment, self.fs, self.crop, self.generator) for _ in range(n)], ()
-        else: views, done = zip(*[asked_view(x, self.n_augment, self.fs, self.crop, self.generator) for _ in range(n)])
+        views, *done = zip(*[self.view(x) for _ in range(n)])
         self.learn.xb = (torch.cat(views),)
-        return (torch.cat(done),) if done else ()
+        return tuple(map(torch.cat, done))
+    def view(self, x):
+        "One view of each segment and, with `aug_pred`, what was done to it"
+        of = self.n_augment, self.fs, self.crop, self.generator
+        return (random_view(x, *of),) if self.aug_pred is None else asked_view(x, *of)
 
 class DisturbedPretext(PretextCallback):
     "A pretext that disturbs its segments: at random in training, in validation each batch the same way every epoch, by its `generator`"
@@ -116,9 +124,25 @@ class MotifReconstruction(DisturbedPretext):
 # %% ../nbs/09_callback.ipynb #9b69bcac
 _pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own group's
 
+def _check_together(n_augment, own_view, weight, shortlist, loss, of_views):
+    "Raises ValueError for options of `RelCon` of which one says nothing, or nothing right, beside another"
+    for name,value in of_views.items():
+        if value is not None and not n_augment: raise ValueError(f"`{name}` is given, but `n_augment` is 0: the encoder is shown the segments as they are; wanted 1 or more")
+    if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
+    if weight is not None and not own_view: raise ValueError("`weight` is given, but `own_view` is False: there is no other loss beside the ranking; wanted own_view=True")
+    if loss!='log_ratio': return
+    if shortlist is not None: raise ValueError("`shortlist` is given and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
+    if own_view and weight is None: raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either, or a `weight`")
+
+def _places(d):
+    "(A, K): 0. for the nearest of each row, 1. for the next, ...; equals share a place"
+    d, order = d.sort(dim=1)
+    new = torch.cat([torch.zeros_like(d[:,:1], dtype=torch.bool), d[:,1:]!=d[:,:-1]], 1)
+    return torch.empty(d.shape, device=d.device).scatter_(1, order, new.cumsum(1).float())
+
 class RelCon(LeftOut, Views, PretextCallback):
     "Relative contrastive learning (Xu et al., ICLR 2025) for any encoder (B, C, L) -> (B, E)"
-    left_out = dict(distance=None, known={})
+    left_out, n_targets = dict(distance=None, known={}), 3
     def __init__(self,
                  distance,            # A `MotifDistance` (or a Learner of one), the name of one in `plain_distances`, or f(x, anchors (A,), candidates (A, K)) -> (A, K)
                  tau:float=.1,        # Temperature
@@ -145,30 +169,27 @@ class RelCon(LeftOut, Views, PretextCallback):
         if isinstance(gravity, (bool,str)) or not 0<=gravity<float('inf') or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)
         if candidates not in (*_pools, 'batch'): raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, (*_pools, 'batch')))}")
-        self.tau, self.attention, self.motion_only, self.gravity, self.known = tau, attention, motion_only, gravity, {}
-        self.weight, self.aug_pred, self.loss_func = weight, aug_pred, RelConLoss(tau, loss, nearest)
-        self.candidates, self.n_augment, self.fs, self.own_view = candidates, check_count('n_augment', n_augment, 0), fs, own_view
-        if weight is not None:
-            if not own_view: raise ValueError("`weight` is given, but `own_view` is False: there is no other loss beside the ranking; wanted own_view=True")
-            self.loss_func = ContrastAndRanking(self.loss_func, weight)
+        self.attention, self.motion_only, self.gravity, self.candidates, self.known = attention, motion_only, gravity, candidates, {}
+        self.n_augment = check_count('n_augment', n_augment, 0)
         self.crop      = None if crop is None else check_count('crop', crop)
         self.shortlist = None if shortlist is None else check_count('shortlist', shortlist)
-        if shortlist is not None and loss=='log_ratio': raise ValueError("`shortlist` is given and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
-        if aug_pred is not None: self.fs, self.loss_func = not_asked(fs), WithQuestions(self.loss_func, aug_pred)
+        self.fs        = fs if aug_pred is None else not_asked(fs)
+        self.own_view, self.weight, self.aug_pred, self.ranking = own_view, weight, aug_pred, RelConLoss(tau, loss, nearest)
+        self.loss_func = self.ranking if weight is None else ContrastAndRanking(self.ranking, weight)
+        if aug_pred is not None: self.loss_func = WithQuestions(self.loss_func, aug_pred)
         augmentations_of(n_augment, self.fs, 'n_augment')
-        for name,value in dict(fs=fs, crop=crop, aug_pred=aug_pred).items():
-            if value is not None and not n_augment: raise ValueError(f"`{name}` is given, but `n_augment` is 0: the encoder is shown the segments as they are; wanted 1 or more")
-        if own_view and weight is None and loss=='log_ratio': raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either, or a `weight`")
-        if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
+        _check_together(n_augment, own_view, weight, shortlist, loss, dict(fs=fs, crop=crop, aug_pred=aug_pred))
         self.distance = deepcopy(distance).eval().requires_grad_(False) if isinstance(distance, nn.Module) else distance
+    @property
+    def tau(self): return self.ranking.tau
 
     def ranked(self, x, anchors, candidates):
-        "Distances (A, K); with a shortlist numbers of the same order, those of whom is not on it beyond all of whom is"
+        "Distances (A, K); with a shortlist places in the ranking, those of whom is not on it beyond all of whom is, by their spectra"
         if self.shortlist is None or self.shortlist>=candidates.shape[1]: return self._with_gravity(x, anchors, candidates)
         coarse = spectrum_distances(x, anchors, candidates, **(dict(gravity=0.) if self.motion_only and not self.gravity else {}))
         near   = coarse.topk(self.shortlist, largest=False)
         d      = self._with_gravity(x, anchors, candidates.gather(1, near.indices))
-        return (d.amax(1, keepdim=True) + coarse - near.values[:,-1:]).scatter(1, near.indices, d)
+        return (self.shortlist+_places(coarse)).scatter(1, near.indices, _places(d))
 
     def _with_gravity(self, x, anchors, candidates):
         if not self.gravity: return self._ranked(x, anchors, candidates)
@@ -198,14 +219,14 @@ class RelCon(LeftOut, Views, PretextCallback):
         index = [i.to(x.device) for i in self._index(len(x))]
         d = self._remembered(x, index)
         self.learn.yb = (d, *index)
-        if self.training and self.n_augment: self._show_views(x, d, *index)
+        if self.training and self.n_augment: self._rank_views(x, d, *index)
 
-    def _show_views(self, x, d, anchors, candidates):
-        "What the encoder sees in place of the segments"
+    def _rank_views(self, x, d, anchors, candidates):
+        "Views in place of the segments, and who of them is ranked how"
         done, others = self.show_views(x, 1+self.own_view), len(x)+candidates
         if self.weight is not None: self.learn.yb = (d, anchors, others, torch.arange(len(x), device=x.device).repeat(2))
         elif self.own_view:
-            nearest_of_all = d.amin(1, keepdim=True).sub(1).clamp(max=0)
+            nearest_of_all = (d.amin(1, keepdim=True) if d.shape[1] else d.new_zeros(len(d), 1)).sub(1).clamp(max=0)
             self.learn.yb = (torch.cat([nearest_of_all, d], 1), anchors, torch.cat([len(x)+anchors[:,None], others], 1))
         self.learn.yb += done
 
@@ -213,7 +234,7 @@ class RelCon(LeftOut, Views, PretextCallback):
         "Anchors and their candidates in a batch of n"
         grouped = isinstance(self.dl, GroupDL)
         if not grouped and self.candidates not in ('all','batch'): raise ValueError(f"`candidates` is {self.candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
-        if not grouped or self.candidates=='batch': return batch_index(n)
+        if not grouped or self.candidates=='batch' or not self.dl.n_within and self.candidates=='all': return batch_index(n)      # a last batch may be shorter
         anchors, candidates = self.dl.index
         candidates = candidates[:,_pools[self.candidates](self.dl.n_within)]
         if not candidates.shape[1]: raise ValueError(f"`candidates` is {self.candidates!r}: of these the batches have none (n_groups={self.dl.n_groups}, n_within={self.dl.n_within})")

@@ -25,8 +25,7 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 from .core import tell
 from .batches import SeededDL
-from .callback import MotifReconstruction, RelCon, StopOnInterrupt
-from .losses import RelConLoss
+from .callback import MotifReconstruction, PretextCallback, RelCon, StopOnInterrupt
 
 # %% ../nbs/10_checkpoint.ipynb #b9bad291
 _format = 'tsai_relcon checkpoint 1'
@@ -153,14 +152,14 @@ def _of_method(cb):
     if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else list(cb.fs), seed=cb.seed)
     d = cb.distance
     mark = f'{type(d).__name__} (mark {_mark(str(getattr(d, "config", "")), *d.state_dict().values())})' if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
-    return dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark, **_beyond_the_paper(cb))
+    usual = dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)
+    return usual | _not_as_they_come(cb, usual)
 
-def _beyond_the_paper(cb):
-    "The options of a RelCon that are not as they come; its loss as it writes itself"
-    usual, loss = signature(RelCon).parameters, repr(cb.loss_func)
-    options = {k: v for k in ('gravity','candidates','n_augment','own_view','fs','crop','shortlist') if (v := getattr(cb, k))!=usual[k].default}
-    if 'fs' in options: options['fs'] = list(options['fs'])
-    return options if loss==repr(RelConLoss(cb.tau)) else dict(options, loss=loss)
+def _not_as_they_come(cb, but=()):
+    "The options of a method that are not at their defaults, as plain values: functions by their names"
+    now = vars(cb) | (dict(loss=cb.ranking.kind, nearest=cb.ranking.nearest) if isinstance(cb, RelCon) else {})
+    def plain(v): return {k: repr(getattr(f, '__name__', f)) for k,f in v.items()} if isinstance(v, dict) else v
+    return {k: plain(now[k]) for k,p in signature(type(cb)).parameters.items() if k in now and k not in but and now[k]!=p.default and isinstance(now[k], (bool,int,float,str,dict))}
 
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"
@@ -169,6 +168,8 @@ def _settings(learn)->dict:
          'callbacks with a state': sorted(_remembered(learn)), 'monitored': [cb.monitor for cb in learn.cbs if hasattr(cb, 'monitor')], 'metrics': [m.name for m in learn.metrics], 'methods': [type(cb).__name__ for cb in methods]}
     for side,dl in zip(('training','validation'), learn.dls.loaders): s |= {f'{k} ({side})': v for k,v in _of_loader(dl).items()}
     for cb in methods: s |= {f'{k} of {type(cb).__name__}': v for k,v in _of_method(cb).items()}
+    for cb in learn.cbs:
+        if isinstance(cb, PretextCallback) and cb not in methods: s |= {f'{k} of {type(cb).__name__}': v for k,v in _not_as_they_come(cb).items()}
     return json.loads(json.dumps(s, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
 
 def _differences(now, then):

@@ -183,11 +183,11 @@ def relcon_evaluate(
     data:str,                  # Folder or file of CSV, npz file, 'motionsense', 'mobgap', or a publisher's archive with --reader
     out:str='report',          # Folder to write the report into
     protocol:str='linear',     # linear, mlp, finetune, ridge, regression, or finetune_regression
-    target:str='',             # For regression on data with strides (mobgap, npz): speed_mps, stride_time_s, double_support_s, ...
+    target:str='',             # For regression, and finetune_regression, on data with strides (mobgap, npz): speed_mps, stride_time_s, double_support_s, ...
     folds:str='5',             # Number of folds by subject; loso: leave one out; unseen: test on people whom the encoder was not pretrained on
-    compare:store_true=False,  # Put beside it features by hand (not for finetune), the same encoder untrained, and a constant, which knows nothing
+    compare:store_true=False,  # Put beside it features by hand (not for fine-tuning), the same encoder untrained, and a constant, which knows nothing
     epochs:int=0,              # For mlp and those that fine-tune; 0: the protocol's own (100, 10)
-    lr:float=0.,               # For finetune; 0: its own (0.001)
+    lr:float=0.,               # For finetune and finetune_regression; 0: its own (0.001)
     save_head:str='',          # File to write a linear head into, fitted on everybody afterwards, for relcon-label
     seed:int=0,                # Of folds, choices and models
     overwrite:store_true=False, # Write over an earlier report and head

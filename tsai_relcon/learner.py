@@ -6,9 +6,9 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
 # %% auto #0
 __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'make_encoder', 'embedding_width', 'with_projection',
-           'encoder_of', 'relcon_learner', 'get_embeddings', 'embed_segments', 'validation_transform', 'subject_marks',
-           'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info', 'load_encoder',
-           'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
+           'check_views', 'encoder_of', 'relcon_learner', 'get_embeddings', 'embed_segments', 'validation_transform',
+           'subject_marks', 'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info',
+           'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -27,6 +27,7 @@ from fastai.callback.progress import *   # no_bar
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import Adam
+from fastai.torch_core import no_random
 from fastprogress.fastprogress import progress_bar
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
@@ -117,6 +118,15 @@ def with_projection(encoder, dls, widths:tuple, questions:int=0)->WithHead:
     width = embedding_width(encoder, dls)
     return WithHead(encoder, mlp_head(width, tuple(check_count('projection', w) for w in widths)), nn.Linear(width, questions) if questions else None)
 
+def check_views(method, model, dls):
+    "Raises ValueError unless the views of a method can be made of these segments, and the model takes them"
+    if method.crop is None and method.aug_pred is None or not method.n_augment: return
+    x, device, was_training = torch.randn(8, dls.vars, dls.len), next(model.parameters()).device, model.training
+    try:
+        with no_random(), torch.no_grad(): model.eval()(method.view(x)[0].to(device))
+    except (ValueError, RuntimeError) as e: raise ValueError(f"`crop` is {method.crop}: of segments of {dls.len} samples no such view can be made and embedded ({e}); wanted {'44 or more, with `aug_pred`' if method.aug_pred else 'another'}") from None
+    finally: model.train(was_training)
+
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
     model = model.model if isinstance(model, Learner) else model
@@ -142,20 +152,21 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    fs:dict=None,              # With `n_augment`: augmentations to draw these from, by name; None: all eight
                    crop:int=None,             # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
                    weight:float=None,         # With `own_view`: SimCLR's loss of the two views, and beside it the ranking with this weight; None: the own view is a candidate more
-                   shortlist:int=None,        # Rank so many candidates of an anchor, the nearest by their spectra; None: all, as in the paper
-                   aug_pred:float=None,       # With `n_augment` and `projection`: weight of AugPred's questions about the same views; None: none are asked
+                   shortlist:int=None,        # Ask the distance about so many candidates of an anchor, the nearest by their spectra; the others come behind them, by their spectra; None: about all, as in the paper
+                   aug_pred:float=None,       # With `n_augment` and `projection`: weight of AugPred's questions about the same views; None: none are asked. Validation's loss is the ranking's alone, as with `weight`
                    metrics=rank_correlation,
                    cbs=None,
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
-    def method(distance): return RelCon(distance, tau, attention, motion_only, gravity, candidates, loss, nearest, n_augment, own_view, fs, crop, weight, shortlist, aug_pred)
+    method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
+                     n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
     encoder = make_encoder(dls, arch, arch_config)
     if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
+    check_views(method('euclidean'), encoder, dls)             # what is wrong with the rest should be said before a fit, not after
     if distance is None:
-        method('euclidean')                                    # what is wrong with the rest should be said before the fit, not after
         print(f"No `distance` given: fitting one first, {distance_epochs} epochs")
         motif = motif_learner(dls)
         motif.fit(distance_epochs, distance_lr)

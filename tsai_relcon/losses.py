@@ -9,6 +9,7 @@ __all__ = ['ranking_losses', 'relative_loss', 'binary_loss', 'log_ratio_loss', '
            'info_nce', 'check_weight', 'ContrastAndRanking', 'task_loss', 'WithQuestions', 'rank_correlation']
 
 # %% ../nbs/07_losses.ipynb #ef05c586
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +21,7 @@ def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anch
                   nearest:int=None # Only so many of the nearest candidates are positives; None: all, as in the paper
                  )->Tensor:
     "Each candidate is the positive once, against the candidates farther from the anchor than it (Xu et al., ICLR 2025, eq. 3)"
+    if not s.shape[1]: return 0*s.sum()                            # a last batch of one: nobody to compare with
     d, order = d.sort(dim=1, descending=True)                      # farthest first
     s = s.gather(1, order) / tau
     sums = F.pad(s.logcumsumexp(1), (1,0), value=-torch.inf)       # sums[:,p]: all before place p
@@ -106,9 +108,9 @@ def info_nce(s:Tensor,        # (A, K) similarity of each candidate to its ancho
 
 # %% ../nbs/07_losses.ipynb #f3c82a6e
 def check_weight(name, value):
-    "Raises ValueError unless `value` is a number above 0"
-    if isinstance(value, (bool,str)) or not 0<value<float('inf'): raise ValueError(f"`{name}` is {value!r}; wanted a number above 0")
-    return value
+    "A float. Raises ValueError unless `value` is a number above 0"
+    if isinstance(value, bool) or not isinstance(value, (int,float,np.number)) or not 0<value<float('inf'): raise ValueError(f"`{name}` is {value!r:.80}; wanted a number above 0")
+    return float(value)
 
 class ContrastAndRanking:
     "SimCLR's loss of two views of each segment, and a weighted ranking beside it: `loss(z, d, anchors, candidates, views)`; without `views` the ranking alone"

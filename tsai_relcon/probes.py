@@ -121,6 +121,7 @@ def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, p
     stop = [] if patience is None else [EarlyStoppingCallback(monitor, patience=patience)]
     learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=[KeepBest(monitor), *stop])
     with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging(): learn.fit(epochs, lr)
+    if learn.keep_best.best_epoch is None: raise ValueError(f"`lr` is {lr:g}: no epoch came to a finite loss; wanted a smaller one")
     return learn
 
 def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-3, bs=16, patience=None, progress=False):
