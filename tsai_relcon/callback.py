@@ -85,7 +85,7 @@ class Views:
     def after_batch(self):
         "Metrics of training are given what those of validation are: embeddings, and the first targets"
         if not (self.active and self.training): return
-        if isinstance(self.learn.pred, tuple): self.learn.pred = self.learn.pred[0]
+        if isinstance(getattr(self.learn, 'pred', None), tuple): self.learn.pred = self.learn.pred[0]      # none, if the first batch was cancelled
         self.learn.yb = self.learn.yb[:self.n_targets]
     def show_views(self, x, n):
         "Set `learn.xb` to n views of each segment, all first ones first; what the encoder shall tell about them, as a tuple: nothing, or what `aug_pred_tasks` did"
