@@ -75,7 +75,7 @@ def report(folder):
     rows = {}
     for r in runs: rows.setdefault((r['name'], r.get('lr'), r['settings']['minutes']), []).append(r)
     lines = ['# Levers', '', f"{max(r['date'] for r in runs)}; {', '.join(dict.fromkeys(f'`{c}`' for r in runs if (c := r.get('command'))))}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
-             f"Frozen linear probe, macro F1, 5 folds by person, on people held out of pretraining (half of the people of these sets, the same for all), {length} samples at {rate:g} Hz; mean over the sets and sd over seeds, and the same of the nearest neighbour among other people. Chosen by: both means. Nobody of MotionSense, HAPT, moving_reality or mobgap was looked at.", '',
+             f"Frozen linear probe, macro F1, 5 folds by person, on people held out of pretraining (half of the people of these sets, the same for all), {length} samples at {rate:g} Hz; mean over the sets and sd over seeds, and the same of the nearest neighbour among other people. Chosen by: both means. Nobody of MotionSense, HAPT, moving_reality or mobgap is in these numbers ([methods.md](methods.md) says where a choice was not free of a look at them).", '',
              f"| recipe | lr | minutes | seeds | steps | mean | {' | '.join(sets)} | nearest neighbour |", f"|{' --- |'*(7+len(sets))}"]
     for (name,lr,minutes),of in sorted(rows.items(), key=lambda kv: -np.mean([r['mean'] for r in kv[1]])):
         none = name in own

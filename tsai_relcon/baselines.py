@@ -26,7 +26,7 @@ from .batches import GroupDL, check_count, segment_dls
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_dls, check_views, embedding_width, make_encoder, plain_adam, with_projection
-from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
+from .losses import WithQuestions, check_weight, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import RelConResNet34, WithHead
 
 # %% ../nbs/11_baselines.ipynb #0c879e8f
@@ -41,11 +41,10 @@ class SimCLR(Views, DisturbedPretext):
                  aug_pred:float=None # Weight of AugPred's questions about the same views, for a model that answers some; None: none are asked
                 ):
         if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
-        if aug_pred is not None: fs = not_asked(fs)
+        if aug_pred is not None: fs, aug_pred = not_asked(fs), check_weight('aug_pred', aug_pred)
         augmentations_of(n_augment, fs, 'n_augment')
         self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = tau, n_augment, fs, seed, aug_pred
         self.crop = None if crop is None else check_count('crop', crop)
-        if aug_pred is not None: WithQuestions(nt_xent, aug_pred)
     def contrast(self, z, *_): return nt_xent(z, self.tau)
     def loss_func(self, pred, *y): return self.contrast(pred, *y) if self.aug_pred is None else WithQuestions(self.contrast, self.aug_pred)(pred, *y)
     def pretext(self, x):
