@@ -190,6 +190,23 @@ def test_pretraining_on_a_store(store, tmp_path, capsys):
     said, people = capsys.readouterr().out, load_encoder(tmp_path/'out'/'encoder.safetensors').info['subjects']
     assert 'left out' in said and 'StoredSegments' in said and len(people)==5         # of six: one left out; who validates is remembered too
 
+def test_joint_pretraining_from_files_and_from_a_store(csvs, store, tmp_path, capsys):
+    options = dict(rate=50, length=128, width=2, epochs=1, distance_epochs=1, joint=True)
+    for name,data,kw in (('files', csvs, dict(unit='m/s2', subject='file')), ('store', store, {})):
+        relcon_pretrain(str(data), str(tmp_path/name), **options, **kw)
+        assert load_distance(tmp_path/name/'distance.safetensors').config['values']=='own' and len(load_encoder(tmp_path/name/'encoder.safetensors').info['subjects'])==6
+        with open(tmp_path/name/'encoder_losses.csv') as f: assert np.isfinite(pd.read_csv(f).train_loss).all()
+        assert ' segments train, ' in capsys.readouterr().out
+        relcon_pretrain(str(data), str(tmp_path/name), **options, **kw, resume=True)
+        assert 'is finished' in capsys.readouterr().out
+        with pytest.raises(ValueError, match='`joint` is False, there True'): relcon_pretrain(str(data), str(tmp_path/name), **options|dict(joint=False), **kw, resume=True)
+
+@pytest.mark.parametrize('wrong', [dict(groups=4), dict(within=3), dict(anchors='one'), dict(neighbourhood=60.), dict(redraw=2), dict(motion_only=True)])
+def test_joint_batches_have_no_groups(csvs, tmp_path, wrong):
+    (name,value), = wrong.items()
+    with pytest.raises(ValueError, match=f'`joint` is given, and `{name}` is {value!r}'): relcon_pretrain(str(csvs), str(tmp_path/'out'), joint=True, unit='m/s2', subject='file', **wrong)
+    assert not (tmp_path/'out').exists()
+
 @pytest.mark.parametrize('wrong, says', [(dict(rate=100), 'the store .* holds 50 Hz'), (dict(unit='g'), '`unit` is given'), (dict(length=10**6), '`length`')])
 def test_a_store_has_its_own_rate_and_unit(store, tmp_path, wrong, says):
     with pytest.raises(ValueError, match=says): relcon_pretrain(str(store), str(tmp_path/'out'), **(dict(rate=50, length=128, groups=2, within=3)|wrong))

@@ -1,5 +1,6 @@
 "Learners, embeddings, and weights that are refused when they do not fit"
-import json
+import json, sys
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tsai_relcon.callback import StopOnInterrupt
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, load_distance, load_encoder, motif_learner,
+from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
                                  relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
@@ -64,6 +65,50 @@ def test_an_encoder_of_ones_own(dls):
 
 def test_ablation_without_augmentation_is_one_argument(dls):
     assert motif_learner(dls, n_augment=0).motif_reconstruction.n_augment==0
+
+# ---- views, ranking and questions together
+
+def plain_options(learn):
+    "What a RelCon asks, as plain values"
+    names = ('tau','motion_only','gravity','candidates','kind','nearest','n_augment','own_view','crop','weight','shortlist','aug_pred')
+    return {n: getattr(learn.rel_con, n) for n in names if hasattr(learn.rel_con, n)}
+
+def test_joint_is_the_recipe_of_the_benchmark(dls):
+    sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
+    from recipes import distance_learner, methods
+    ours, motion = methods['ours'], motion_learner(dls)
+    fitted = distance_learner(ours.distance, dls)
+    assert motion.model.config==fitted.model.config and vars(motion.motif_reconstruction).keys()==vars(fitted.motif_reconstruction).keys()
+    for name in ('n_augment','fs','motion_only'): assert getattr(motion.motif_reconstruction, name)==getattr(fitted.motif_reconstruction, name)
+    encoder = RelConResNet34(nf=2)
+    a, b = joint_learner(dls, 'euclidean', arch=encoder), ours.learn(dls, 'euclidean', encoder)
+    assert plain_options(a)==plain_options(b) and len(plain_options(a))>=10
+    assert repr(a.model)==repr(b.model) and repr(a.rel_con.loss_func)==repr(b.rel_con.loss_func)
+    assert (a.dls.train.bs, a.dls.train.by_motion)==(b.dls.train.bs, b.dls.train.by_motion)==(128, True)
+
+def test_joint_fits_its_own_distance_and_trains(few, capsys, tmp_path):
+    dls = relcon_dls(few[::4], n_groups=8, n_within=3, anchors='all')
+    learn = joint_learner(dls, arch_config=dict(nf=2), bs=16, distance_epochs=1)
+    assert 'fitting one first, 1 epochs' in capsys.readouterr().out and learn.rel_con.distance.config['values']=='own'
+    before = [p.clone() for p in learn.model.parameters()]
+    silently(learn, 1)
+    assert all((p!=q).any() for p,q in zip(learn.model.parameters(), before)) and np.isfinite(learn.recorder.values[-1]).all()
+    np.testing.assert_allclose(get_embeddings(load_encoder(save_weights(learn, tmp_path/'e.safetensors'))  , few.X[:5]), get_embeddings(learn, few.X[:5]), rtol=1e-5, atol=1e-6)
+
+def test_joint_of_tsais_dls_takes_their_batches(few):
+    dls = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
+    learn = joint_learner(dls, 'euclidean', arch_config=dict(nf=2))
+    silently(learn, 1)
+    assert learn.dls is dls and np.isfinite(learn.recorder.values[-1]).all()
+
+@pytest.mark.parametrize('wrong, says', [(dict(crop=20), '`crop` is 20'), (dict(weight=0), '`weight` is 0'), (dict(aug_pred=-1.), '`aug_pred` is -1'), (dict(nearest=0), '`nearest` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(gravity=-1.), '`gravity` is -1'),
+                                         (dict(n_augment=0), '`n_augment` is 0'), (dict(projection=None), '`projection` is None'), (dict(bs=0), '`bs` is 0'), (dict(by_motion=3), '`by_motion` is 3'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'")])
+def test_bad_input_of_joint_is_told_before_a_fit(dls, capsys, wrong, says):
+    with pytest.raises(ValueError, match=says): joint_learner(dls, **(dict(arch_config=dict(nf=2))|wrong))
+    assert 'fitting' not in capsys.readouterr().out
+
+def test_joint_wants_dls(few):
+    with pytest.raises(ValueError, match='Segments; wanted DataLoaders'): joint_learner(few)
 
 # ---- embeddings
 

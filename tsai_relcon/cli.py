@@ -383,6 +383,7 @@ def relcon_pretrain(
     by_motion:store_true=False, # Draw training segments in proportion to their motion
     redraw:int=1,              # Epochs that the same batches serve; their distances are then worked out once
     motion_only:store_true=False, # Rank with gravity taken out
+    joint:store_true=False,    # Views and AugPred's questions beside the ranking (`joint_learner`), in plain batches drawn by motion, which have no groups, within, anchors, neighbourhood, redraw
     leave_out:float=0.,        # Share of the subjects left out altogether, to be tested on: relcon-evaluate --folds unseen
     valid_pct:float=.2,        # Share of the other subjects that validate
     seed:int=0,                # Of weights, splits and batches
@@ -395,8 +396,9 @@ def relcon_pretrain(
     settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
     from fastai.torch_core import set_seed
     from tsai_relcon.batches import relcon_dls
-    from tsai_relcon.learner import load_distance, motif_learner, relcon_learner
+    from tsai_relcon.learner import joint_learner, load_distance, motif_learner, motion_learner, relcon_learner
     from tsai_relcon.store import is_store
+    if joint: groups, within = _groups_of_none(settings)
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
@@ -412,13 +414,26 @@ def relcon_pretrain(
         print(segs, flush=True)
         set_seed(seed)
         dls = relcon_dls(segs, splits=_sides(segs, leave_out, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop', by_motion=by_motion)
-        print(f"{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {' and '.join(str(len(dl.dataset)) for dl in dls.loaders)} in groups of {within+1} or more", flush=True)
+        print(_about_batches(dls, segs, within, joint), flush=True)
         if not run: _begin_run(folder, settings)
-        if motif is None: motif = _fit(motif_learner(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
-        learn = _fit(relcon_learner(dls, motif, arch, arch_config, motion_only=motion_only), folder, 'encoder', epochs, lr, checkpoint_seconds)
+        if motif is None: motif = _fit((motion_learner if joint else motif_learner)(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
+        learn = joint_learner(dls, motif, arch=arch, arch_config=arch_config) if joint else relcon_learner(dls, motif, arch, arch_config, motion_only=motion_only)
+        _fit(learn, folder, 'encoder', epochs, lr, checkpoint_seconds)
         stopped = learn.stop_on_interrupt.interrupted
         if not stopped: _end_run(folder, settings)
         print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
+
+def _about_batches(dls, segs, within, joint):
+    train, valid = (len(dl.dataset) for dl in dls.loaders)
+    if joint: return f'{train} segments train, {valid} validate'
+    return f'{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {train} and {valid} in groups of {within+1} or more'
+
+def _groups_of_none(settings):
+    "Groups and candidates within one where batches have none: enough that nobody is left out. Raises ValueError for options of grouped batches"
+    defaults = {k: signature(relcon_pretrain).parameters[k].default for k in ('groups','within','anchors','neighbourhood','redraw','motion_only')}
+    given = [f"`{k}` is {settings[k]!r}" for k,v in defaults.items() if settings[k]!=v]
+    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion: leave them out, or --joint")
+    return 2, 0
 
 def _arch_config(arch, width, length):
     "What the encoder is made with. Raises ValueError for a width that another than the ResNet-34 would not know"
@@ -444,7 +459,7 @@ def _run_folder(out, settings, overwrite, resume):
     try: run = json.loads((folder/'run.json').read_text())
     except ValueError as e: raise ValueError(f"`out`: {folder}/run.json is damaged ({e}); begin anew with --overwrite") from None
     if not isinstance(run, dict) or not isinstance(run.get('settings'), dict): raise ValueError(f"`out`: {folder}/run.json is not one of relcon-pretrain; give another folder, or begin anew with --overwrite")
-    then = {**{k: settings[k] for k in ('arch','device','nonwear') if k in settings and k not in run['settings']}, **run['settings']}     # of a run begun before there were these
+    then = {**{k: settings[k] for k in ('arch','device','nonwear') if k in settings and k not in run['settings']}, 'joint': False, **run['settings']}     # of a run begun before there were these
     differ = [f"`{k}` is {settings.get(k)!r}, there {then.get(k)!r}" for k in {**settings, **then} if settings.get(k)!=then.get(k)]
     if differ: raise ValueError(f"`resume`: the run in {folder} has other settings: {'; '.join(differ)}. Give the same, or another folder")
     return folder, run

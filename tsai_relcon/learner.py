@@ -1,4 +1,4 @@
-"""`motif_learner`, `relcon_learner`, `get_embeddings`, and weights that can be passed on safely.
+"""`motif_learner`, `relcon_learner`, `joint_learner`, `get_embeddings`, and weights that can be passed on safely.
 
 Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
@@ -6,9 +6,10 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
 # %% auto #0
 __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'make_encoder', 'embedding_width', 'with_projection',
-           'check_views', 'encoder_of', 'relcon_learner', 'get_embeddings', 'embed_segments', 'validation_transform',
-           'subject_marks', 'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info',
-           'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
+           'check_views', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner', 'get_embeddings',
+           'embed_segments', 'validation_transform', 'subject_marks', 'pretrained_on', 'check_unchanged',
+           'save_weights', 'file_info', 'weights_info', 'load_encoder', 'load_distance', 'SaveWeights',
+           'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -34,7 +35,7 @@ from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, check_count, segment_dls
-from .augment import aug_pred_tasks
+from .augment import aug_pred_tasks, augmentations
 from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import rank_correlation
@@ -127,6 +128,12 @@ def check_views(method, model, dls):
     except (ValueError, RuntimeError) as e: raise ValueError(f"`crop` is {method.crop}: of segments of {dls.len} samples no such view can be made and embedded ({e}); wanted {'44 or more, with `aug_pred`' if method.aug_pred else 'another'}") from None
     finally: model.train(was_training)
 
+def _fit_first(motif, epochs, lr):
+    "The distance of a learner that was not trained before"
+    print(f"No `distance` given: fitting one first, {epochs} epochs")
+    motif.fit(epochs, lr)
+    return motif.model
+
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
     model = model.model if isinstance(model, Learner) else model
@@ -166,12 +173,44 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method('euclidean'), encoder, dls)             # what is wrong with the rest should be said before a fit, not after
-    if distance is None:
-        print(f"No `distance` given: fitting one first, {distance_epochs} epochs")
-        motif = motif_learner(dls)
-        motif.fit(distance_epochs, distance_lr)
-        distance = motif.model
+    if distance is None: distance = _fit_first(motif_learner(dls), distance_epochs, distance_lr)
     return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method(_fitting_distance(distance, dls))] + listify(cbs), **kwargs)
+
+# %% ../nbs/10_learner.ipynb #5a1c0e78
+@delegates(motif_learner, but=['net','fs','motion_only'])
+def motion_learner(dls:DataLoaders, # Of `relcon_dls`, or of tsai
+                   **kwargs
+                  )->Learner:
+    "`motif_learner` of the distance that `joint_learner` ranks by: of motion without gravity, rebuilt of a candidate's own samples"
+    mild = {name: augmentations[name] for name in ('noise','scale','time_warp','permutation')}       # that leave how the sensor was worn
+    return motif_learner(dls, MotifDistance(dls.vars, values='own'), fs=mild, motion_only=True, **kwargs)
+
+@delegates(relcon_learner, but=['own_view','motion_only','candidates','loss'])
+def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes plain batches; or of tsai, as they are
+                  distance=None,          # As of `relcon_learner`; None: fit that of `motion_learner` first
+                  bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
+                  by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
+                  crop:int=None,          # A view is of a random stretch of so many samples; None: of three quarters of a segment
+                  weight:float=.3,        # Of the ranking, beside SimCLR's loss
+                  aug_pred:float=4.,      # Weight of AugPred's questions; None: none are asked
+                  nearest:int=3,          # So many of the nearest candidates are positives
+                  shortlist:int=8,        # The distance is asked about so many, the nearest by their spectra; None: about all
+                  gravity:float=.1,       # Weight of the difference in gravity beside the distance of motion
+                  n_augment:int=2,        # Augmentations of a view
+                  projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
+                  distance_epochs:int=10, # If a distance is fitted here
+                  distance_lr:float=1e-3,
+                  **kwargs
+                 )->Learner:
+    "A Learner that pretrains an encoder by three questions about two views of each segment: SimCLR's, RelCon's and AugPred's. Raises ValueError for malformed arguments"
+    check_dls(dls)
+    batches = segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls
+    learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
+                      crop=round(.75*dls.len) if crop is None else crop, projection=projection, **kwargs)
+    if distance is None:
+        with no_random(): learner('euclidean')                 # what is wrong should be said before a fit, not after
+        distance = _fit_first(motion_learner(dls), distance_epochs, distance_lr)
+    return learner(distance)
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
 def _check_rate_of(segs, rate, name):
