@@ -6,13 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
-from fastai.learner import load_learner
+from fastai.learner import Learner, load_learner
 from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import augmentations
 from tsai_relcon.baselines import (AugPred, MaskedDistance, REBAR, SimCLR, aug_pred_tasks, augpred_learner, disturb_by_task, hidden_error, hide_half, hide_stretch, masked_distances,
                                    masked_learner, mvp_learner, rebar_learner, rebar_loss, simclr_learner, task_accuracy, task_loss, view_accuracy)
 from tsai_relcon.batches import relcon_dls
+from tsai_relcon.callback import no_loss
 from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
 from tsai_relcon.losses import nt_xent
 from tsai_relcon.models import RelConResNet34
@@ -279,5 +280,19 @@ def test_bad_arguments(dls, make, says):
     with pytest.raises(ValueError, match=says): make(dls)
 
 def test_rebar_wants_groups(few):
-    learn = rebar_learner(get_ts_dls(few.X, splits=subject_splits(few.subject), bs=32, num_workers=0), MaskedDistance(nf=4), **small)
-    with pytest.raises(ValueError, match='`dls` has no groups'): silently(learn, 1)
+    plain = get_ts_dls(few.X, splits=subject_splits(few.subject), bs=32, num_workers=0)
+    for dls in (plain, relcon_dls(few, n_groups=8, n_within=1)):
+        for distance in (None, MaskedDistance(nf=4)):
+            with pytest.raises(ValueError, match='`dls` has no groups'): rebar_learner(dls, distance, **small)
+    with pytest.raises(ValueError, match='`dls` has no groups'): silently(Learner(plain, RelConResNet34(nf=2), loss_func=no_loss, cbs=REBAR(MaskedDistance(nf=4))), 1)
+
+def test_what_a_method_cannot_do_is_told_before_it_trains(few, dls):
+    short = relcon_dls(few.X[:,:,:40], np.arange(len(few))//8, n_groups=2, n_within=0, rate=50)
+    with pytest.raises(ValueError, match='`dls` has segments of 40 samples; AugPred asks about 44 or more'): augpred_learner(short, **small)
+    with pytest.raises(ValueError, match='`n_augment` is 0'): simclr_learner(dls, n_augment=0, **small)
+    for wrong in (0., 1., 1.5, np.nan, 'x', True):
+        with pytest.raises(ValueError, match='`r` is'): mvp_learner(dls, r=wrong, **small)
+        if wrong not in (0., 1.):
+            with pytest.raises(ValueError, match='`alpha` is'): rebar_learner(dls, alpha=wrong, **small)
+    for make in (simclr_learner, augpred_learner, mvp_learner):
+        with pytest.raises(ValueError, match='`bs` is 1; wanted a whole number, 2 or more'): make(dls, bs=1, **small)

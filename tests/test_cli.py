@@ -190,6 +190,24 @@ def test_pretraining_on_a_store(store, tmp_path, capsys):
     said, people = capsys.readouterr().out, load_encoder(tmp_path/'out'/'encoder.safetensors').info['subjects']
     assert 'left out' in said and 'StoredSegments' in said and len(people)==5         # of six: one left out; who validates is remembered too
 
+def test_joint_pretraining_is_that_of_the_library(csvs, tmp_path, monkeypatch):
+    "Everybody's segments, the distance that was fitted, the encoder that was asked for"
+    seen, plain = [], tsai_relcon.learner.joint_learner
+    def spy(dls, *args, **kw):
+        seen.append((learn := plain(dls, *args, **kw)))
+        return learn
+    monkeypatch.setattr(tsai_relcon.learner, 'joint_learner', spy)
+    relcon_pretrain(str(csvs), str(tmp_path/'w'), rate=50, length=128, width=2, epochs=1, distance_epochs=1, joint=True, unit='m/s2', subject='file')
+    learn = seen[-1]                                                               # the first one is made to see whether it can be
+    for k,v in load_distance(tmp_path/'w/distance.safetensors').state_dict().items(): torch.testing.assert_close(learn.rel_con.distance.state_dict()[k], v)
+    assert (learn.rel_con.weight, learn.rel_con.aug_pred, learn.rel_con.motion_only)==(.3, 4., True)
+    assert sum(len(dl.dataset) for dl in learn.dls.loaders)==len(tsai_relcon.cli._read(str(csvs), 50., 128, label='none', unit='m/s2', subject='file')[0])
+
+def test_what_joint_cannot_is_told_before_the_distance_is_fitted(csvs, tmp_path, capsys):
+    for kw,says in ((dict(length=30), 'AugPred asks about 44'), (dict(arch='TSTPlus'), '`arch` cannot embed views')):
+        with pytest.raises(ValueError, match=says): relcon_pretrain(str(csvs), str(tmp_path/'w'), **(dict(rate=50, length=128, joint=True, unit='m/s2', subject='file')|kw))
+    assert 'The distance' not in capsys.readouterr().out and not list((tmp_path/'w').iterdir())
+
 def test_joint_pretraining_from_files_and_from_a_store(csvs, store, tmp_path, capsys):
     options = dict(rate=50, length=128, width=2, epochs=1, distance_epochs=1, joint=True)
     for name,data,kw in (('files', csvs, dict(unit='m/s2', subject='file')), ('store', store, {})):

@@ -1,5 +1,5 @@
 "Learners, embeddings, and weights that are refused when they do not fit"
-import json, sys
+import json, warnings
 from pathlib import Path
 import numpy as np
 import pytest
@@ -11,7 +11,11 @@ from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
 from tsai_relcon.callback import StopOnInterrupt
 from tsai_relcon.splits import neighbourhoods, subject_splits
-from tsai_relcon.batches import relcon_dls
+from fastai.torch_core import set_seed
+from tsai_relcon.augment import add_noise, scale
+from tsai_relcon.baselines import augpred_learner, rebar_learner, simclr_learner
+from tsai_relcon.batches import relcon_dls, segment_dls
+from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
                                  relcon_learner, save_weights, weights_info)
@@ -68,32 +72,81 @@ def test_ablation_without_augmentation_is_one_argument(dls):
 
 # ---- views, ranking and questions together
 
-def plain_options(learn):
-    "What a RelCon asks, as plain values"
-    names = ('tau','motion_only','gravity','candidates','kind','nearest','n_augment','own_view','crop','weight','shortlist','aug_pred')
-    return {n: getattr(learn.rel_con, n) for n in names if hasattr(learn.rel_con, n)}
+def of_callback(cb):
+    "What a callback was made with: everything but the objects that it holds for itself"
+    return {k: repr(v) if k in ('loss_func','ranking') else v for k,v in vars(cb).items() if k!='learn'}
 
-def test_joint_is_the_recipe_of_the_benchmark(dls):
-    sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
+def test_joint_is_the_recipe_of_the_benchmark(dls, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]/'benchmarks'))
     from recipes import distance_learner, methods
     ours, motion = methods['ours'], motion_learner(dls)
-    fitted = distance_learner(ours.distance, dls)
-    assert motion.model.config==fitted.model.config and vars(motion.motif_reconstruction).keys()==vars(fitted.motif_reconstruction).keys()
-    for name in ('n_augment','fs','motion_only'): assert getattr(motion.motif_reconstruction, name)==getattr(fitted.motif_reconstruction, name)
-    encoder = RelConResNet34(nf=2)
+    fitted, encoder = distance_learner(ours.distance, dls), RelConResNet34(nf=2)
+    assert motion.model.config==fitted.model.config and motion.opt_func is fitted.opt_func
+    assert (ours_has := of_callback(fitted.motif_reconstruction))==of_callback(motion.motif_reconstruction) and ours_has['motion_only'] and 'rotation' not in ours_has['fs']
     a, b = joint_learner(dls, 'euclidean', arch=encoder), ours.learn(dls, 'euclidean', encoder)
-    assert plain_options(a)==plain_options(b) and len(plain_options(a))>=10
-    assert repr(a.model)==repr(b.model) and repr(a.rel_con.loss_func)==repr(b.rel_con.loss_func)
-    assert (a.dls.train.bs, a.dls.train.by_motion)==(b.dls.train.bs, b.dls.train.by_motion)==(128, True)
+    assert of_callback(a.rel_con)==of_callback(b.rel_con) and {'fs','attention','crop','weight','shortlist','aug_pred','ranking','loss_func'}<=of_callback(a.rel_con).keys()
+    assert repr(a.model)==repr(b.model) and (a.dls.train.bs, a.dls.train.by_motion)==(b.dls.train.bs, b.dls.train.by_motion)==(128, True)
 
 def test_joint_fits_its_own_distance_and_trains(few, capsys, tmp_path):
-    dls = relcon_dls(few[::4], n_groups=8, n_within=3, anchors='all')
-    learn = joint_learner(dls, arch_config=dict(nf=2), bs=16, distance_epochs=1)
-    assert 'fitting one first, 1 epochs' in capsys.readouterr().out and learn.rel_con.distance.config['values']=='own'
+    def seeded():
+        set_seed(0)
+        return relcon_dls(few[::4], n_groups=8, n_within=3, anchors='all', seed=0)
+    learn = joint_learner(seeded(), arch_config=dict(nf=2), bs=16, distance_epochs=1, distance_lr=1e-2)
+    assert 'fitting one first, 1 epochs' in capsys.readouterr().out
+    motion = motion_learner(seeded())
+    with motion.no_bar(): motion.fit_one_cycle(1, 1e-2)
+    for name,w in motion.model.state_dict().items(): torch.testing.assert_close(learn.rel_con.distance.state_dict()[name], w)
     before = [p.clone() for p in learn.model.parameters()]
     silently(learn, 1)
     assert all((p!=q).any() for p,q in zip(learn.model.parameters(), before)) and np.isfinite(learn.recorder.values[-1]).all()
     np.testing.assert_allclose(get_embeddings(load_encoder(save_weights(learn, tmp_path/'e.safetensors'))  , few.X[:5]), get_embeddings(learn, few.X[:5]), rtol=1e-5, atol=1e-6)
+
+def test_joint_passes_on_what_it_is_given(dls):
+    mark, fs = StopOnInterrupt(), dict(noise=add_noise, scale=scale)
+    learn = joint_learner(dls, 'spectrum', arch_config=dict(nf=2), cbs=mark, metrics=[], tau=.3, fs=fs, attention='softmax', bs=16, by_motion=False, crop=50, weight=.7, aug_pred=2., nearest=2, shortlist=5, gravity=.2, n_augment=1, projection=(6,3))
+    asked = learn.rel_con
+    assert mark in learn.cbs and not learn.metrics and (asked.tau, asked.fs, asked.attention, asked.crop, asked.weight, asked.aug_pred, asked.ranking.nearest, asked.shortlist, asked.gravity, asked.n_augment)==(.3, fs, 'softmax', 50, .7, 2., 2, 5, .2, 1)
+    assert (learn.dls.train.bs, learn.dls.train.by_motion)==(16, False) and learn.model.projection[-1].out_features==3
+
+def test_views_of_short_segments_are_long_enough_for_the_questions(segs):
+    for L,crop in ((44, 44), (50, 44), (60, 45), (100, 75)):
+        short = relcon_dls(segs.X[:200,:,:L], np.arange(200)//20, n_groups=2, n_within=0, rate=50)
+        assert joint_learner(short, 'euclidean', arch_config=dict(nf=2)).rel_con.crop==crop
+    with pytest.raises(ValueError, match='AugPred asks about 44 samples or more'): joint_learner(relcon_dls(segs.X[:200,:,:40], np.arange(200)//20, n_groups=2, n_within=0, rate=50), arch_config=dict(nf=2))
+
+def test_a_distance_with_gravity_is_told(dls, tmp_path):
+    for fit,tells in ((motif_learner, True), (motion_learner, False)):
+        motif = fit(dls, metrics=[])
+        silently(motif, 1)
+        for distance in (motif, save_weights(motif, tmp_path/f'{tells}.safetensors')):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter('always')
+                joint_learner(dls, distance, arch_config=dict(nf=2))
+            assert any('with their gravity' in str(w.message) for w in told)==tells
+
+def test_a_distance_that_diverged_does_not_rank(dls):
+    for make in (relcon_learner, joint_learner):
+        broken = MotifDistance()
+        for p in broken.parameters(): p.data.fill_(torch.nan)
+        with pytest.raises(ValueError, match='`distance` gave NaN or infinity'): silently(make(dls, broken, arch_config=dict(nf=2)), 1)
+
+@pytest.mark.parametrize('make', [motif_learner, motion_learner, lambda dls: relcon_learner(dls, 'euclidean', arch_config=dict(nf=2)), lambda dls: joint_learner(dls, 'spectrum', arch_config=dict(nf=2)), lambda dls: simclr_learner(dls, arch_config=dict(nf=2)), lambda dls: augpred_learner(dls, arch_config=dict(nf=2))])
+def test_segments_of_tsais_dls_with_nan_are_told(few, make):
+    X = few.X.copy()
+    X[:,0,5] = np.nan
+    with pytest.raises(ValueError, match='`dls` has NaN or infinity in 16 of the 16 segments'): silently(make(get_ts_dls(X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)), 1)
+
+@pytest.mark.parametrize('make', [relcon_learner, joint_learner, rebar_learner])
+def test_a_fit_beforehand_is_checked_beforehand(dls, tmp_path, capsys, make):
+    for wrong,says in ((dict(distance_epochs=0), '`distance_epochs` is 0'), (dict(distance_epochs=1.5), '`distance_epochs` is 1.5'), (dict(distance_lr=-1.), '`distance_lr` is -1'), (dict(distance_lr=np.nan), '`distance_lr` is nan'), (dict(distance_lr='fast'), "`distance_lr` is 'fast'"),
+                       (dict(cbs=Checkpoint(tmp_path/'c')), '`cbs` has a Checkpoint, and `distance` is None'), (dict(tau='x'), "`tau` is 'x'"), (dict(tau=True), '`tau` is True')):
+        with pytest.raises(ValueError, match=says): make(dls, arch_config=dict(nf=2), **wrong)
+    assert 'fitting' not in capsys.readouterr().out
+
+def test_candidates_of_groups_want_groups(dls, capsys):
+    for candidates in ('within','between'):
+        with pytest.raises(ValueError, match=f"`candidates` is '{candidates}', but these batches have no groups"): relcon_learner(segment_dls(dls), candidates=candidates)
+    assert 'fitting' not in capsys.readouterr().out
 
 def test_joint_of_tsais_dls_takes_their_batches(few):
     dls = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
@@ -102,13 +155,15 @@ def test_joint_of_tsais_dls_takes_their_batches(few):
     assert learn.dls is dls and np.isfinite(learn.recorder.values[-1]).all()
 
 @pytest.mark.parametrize('wrong, says', [(dict(crop=20), '`crop` is 20'), (dict(weight=0), '`weight` is 0'), (dict(aug_pred=-1.), '`aug_pred` is -1'), (dict(nearest=0), '`nearest` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(gravity=-1.), '`gravity` is -1'),
-                                         (dict(n_augment=0), '`n_augment` is 0'), (dict(projection=None), '`projection` is None'), (dict(bs=0), '`bs` is 0'), (dict(by_motion=3), '`by_motion` is 3'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'")])
+                                         (dict(n_augment=0), '`n_augment` is 0'), (dict(projection=None), '`projection` is None'), (dict(bs=0), '`bs` is 0'), (dict(bs=1), '`bs` is 1'), (dict(by_motion=3), '`by_motion` is 3'), (dict(own_view=False), '`own_view` is False, which is not open'), (dict(loss='binary'), "`loss` is 'binary', which"), (dict(candidates='within'), "`candidates` is 'within', which"),
+                                         (dict(gravity=None), '`gravity` is None'), (dict(arch='TSTPlus', arch_config=None), '`arch` cannot embed views of 96 samples'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'")])
 def test_bad_input_of_joint_is_told_before_a_fit(dls, capsys, wrong, says):
     with pytest.raises(ValueError, match=says): joint_learner(dls, **(dict(arch_config=dict(nf=2))|wrong))
     assert 'fitting' not in capsys.readouterr().out
 
 def test_joint_wants_dls(few):
-    with pytest.raises(ValueError, match='Segments; wanted DataLoaders'): joint_learner(few)
+    for make in (joint_learner, motion_learner):
+        with pytest.raises(ValueError, match='Segments; wanted DataLoaders'): make(few)
 
 # ---- embeddings
 

@@ -12,6 +12,7 @@ __all__ = ['SimCLR', 'view_accuracy', 'simclr_learner', 'task_accuracy', 'AugPre
 # %% ../nbs/11_baselines.ipynb #bbd1c521
 import tempfile, warnings
 from copy import deepcopy
+from functools import partial
 import numpy as np
 import torch
 import torch.nn as nn
@@ -25,7 +26,7 @@ from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_aske
 from .batches import GroupDL, check_count, segment_dls
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_dls, check_views, embedding_width, make_encoder, plain_adam, with_projection
+from .learner import check_dls, check_first_fit, check_views, embedding_width, fit_first, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, check_weight, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import RelConResNet34, WithHead
 
@@ -40,10 +41,9 @@ class SimCLR(Views, DisturbedPretext):
                  crop:int=None,    # A view is of a random stretch of so many samples; None: of the whole segment
                  aug_pred:float=None # Weight of AugPred's questions about the same views, for a model that answers some; None: none are asked
                 ):
-        if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
         if aug_pred is not None: fs, aug_pred = not_asked(fs), check_weight('aug_pred', aug_pred)
-        augmentations_of(n_augment, fs, 'n_augment')
-        self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = tau, n_augment, fs, seed, aug_pred
+        augmentations_of(check_count('n_augment', n_augment), fs, 'n_augment')
+        self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = check_weight('tau', tau), n_augment, fs, seed, aug_pred
         self.crop = None if crop is None else check_count('crop', crop)
     def contrast(self, z, *_): return nt_xent(z, self.tau)
     def loss_func(self, pred, *y): return self.contrast(pred, *y) if self.aug_pred is None else WithQuestions(self.contrast, self.aug_pred)(pred, *y)
@@ -60,8 +60,9 @@ def view_accuracy(z:Tensor, # (2B, E) of the views
 
 # %% ../nbs/11_baselines.ipynb #1a75c327
 def _plain(dls, bs, by_motion=False):
-    "Batches without groups"
+    "Batches of two or more without groups"
     check_dls(dls)
+    check_count('bs', bs, 2)
     return segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
@@ -74,7 +75,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
                    fs:dict=None,           # Augmentations to draw from, by name; None: all eight
                    crop:int=None,          # A view is of a random stretch of so many samples; None: of the whole segment
-                   by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls`
+                   by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
                    aug_pred:float=None,    # Weight of AugPred's questions about the same views; None: none are asked
                    metrics=view_accuracy,
                    cbs=None,
@@ -116,6 +117,7 @@ def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    )->Learner:
     "A Learner that pretrains an encoder by AugPred. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs, by_motion)
+    if dls.len<44: raise ValueError(f"`dls` has segments of {dls.len} samples; AugPred asks about 44 or more, or there is nothing to cut in four and shuffle")
     encoder = make_encoder(dls, arch, arch_config)
     model = WithHead(encoder, nn.Linear(embedding_width(encoder, dls), len(aug_pred_tasks)))     # a linear layer a question: the rows of one
     return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[AugPred()] + listify(cbs), **kwargs)
@@ -239,6 +241,9 @@ def rebar_loss(z:Tensor,        # (B, E) embeddings
     within  = info_nce(own, positive, tau=tau) if alpha<1 else 0.
     return alpha*between + (1-alpha)*within
 
+def _check_companions(dls):
+    if not isinstance(dls.train, GroupDL) or dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
+
 class REBAR(LeftOut, DisturbedPretext):
     "Contrastive learning with the companion nearest by a `MaskedDistance` as positive"
     left_out = dict(distance=None)
@@ -250,12 +255,11 @@ class REBAR(LeftOut, DisturbedPretext):
                 ):
         distance = distance.model if isinstance(distance, Learner) else distance
         if not isinstance(distance, MaskedDistance): raise ValueError(f"`distance` is a {type(distance).__name__}; wanted a `MaskedDistance`, or a Learner of one")
-        if not 0<=alpha<=1: raise ValueError(f"`alpha` is {alpha}; a share lies between 0 and 1")
-        if not tau>0: raise ValueError(f"`tau` is {tau}; a temperature is above 0")
-        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), tau, alpha, seed
+        if isinstance(alpha, bool) or not isinstance(alpha, (int,float,np.number)) or not 0<=alpha<=1: raise ValueError(f"`alpha` is {alpha!r}; wanted a share: a number from 0 to 1")
+        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_weight('tau', tau), alpha, seed
     def before_fit(self):
         super().before_fit()
-        if not isinstance(self.dls.train, GroupDL) or self.dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
+        _check_companions(self.dls)
         if self.distance is not None: self.distance.to(self.learn.dls.device)
     def pretext(self, x):
         if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new REBAR(distance) to train on")
@@ -279,11 +283,13 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
+    _check_companions(dls)
+    encoder, method = make_encoder(dls, arch, arch_config), partial(REBAR, tau=tau, alpha=alpha)
     if distance is None:
-        print(f"No `distance` given: fitting one first, {distance_epochs} epochs")
-        distance = masked_learner(dls)
-        distance.fit(distance_epochs, distance_lr)
-    return Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=[REBAR(distance, tau, alpha)] + listify(cbs), **kwargs)
+        method(MaskedDistance(dls.vars, nf=1))                 # what is wrong should be said before a fit, not after
+        check_first_fit(distance_epochs, distance_lr, cbs)
+        distance = fit_first(masked_learner(dls), distance_epochs, distance_lr)
+    return Learner(dls, encoder, loss_func=no_loss, cbs=[method(distance)] + listify(cbs), **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #0286aeca
 class StretchedBackbone(nn.Module):
@@ -331,5 +337,6 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                )->Learner:
     "A Learner that pretrains an encoder by tsai's masked value prediction"
     dls = _plain(dls, bs)
+    if isinstance(r, bool) or not isinstance(r, (int,float,np.number)) or not 0<r<1: raise ValueError(f"`r` is {r!r}; wanted a share of the samples above 0 and below 1")
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
     return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)

@@ -53,7 +53,11 @@ class PretextCallback(Callback):
     def _predicting(self): return hasattr(self.learn, 'gather_preds')
 
     def before_batch(self):
-        if self.active and not self._predicting: self.pretext(self.learn.xb[0].as_subclass(Tensor))
+        if not self.active or self._predicting: return
+        x = self.learn.xb[0].as_subclass(Tensor)
+        broken = ~torch.isfinite(x).flatten(1).all(1)          # `Segments` and stores have none; dls of tsai may
+        if broken.any(): raise ValueError(f"`dls` has NaN or infinity in {int(broken.sum())} of the {len(x)} segments of a batch; wanted finite numbers: mend these segments, or leave them out")
+        self.pretext(x)
     def pretext(self, x:Tensor): # (B, C, L)
         "Set `learn.xb` and `learn.yb` from the segments of the batch"
         raise NotImplementedError
@@ -166,7 +170,7 @@ class RelCon(LeftOut, Views, PretextCallback):
             raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
         for name,value in dict(motion_only=motion_only, own_view=own_view).items():
             if not isinstance(value, bool): raise ValueError(f"`{name}` is {value!r}; wanted True or False")
-        if isinstance(gravity, (bool,str)) or not 0<=gravity<float('inf') or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
+        if isinstance(gravity, bool) or not isinstance(gravity, (int,float,np.number)) or not 0<=gravity<float('inf') or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)
         if candidates not in (*_pools, 'batch'): raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, (*_pools, 'batch')))}")
         self.attention, self.motion_only, self.gravity, self.candidates, self.known = attention, motion_only, gravity, candidates, {}
@@ -199,8 +203,7 @@ class RelCon(LeftOut, Views, PretextCallback):
     def _ranked(self, x, anchors, candidates):
         if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new RelCon(distance) to train on")
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
-        if isinstance(self.distance, MotifDistance): return motif_distances(self.distance, x, anchors, candidates, self.attention)
-        d = self.distance(x, anchors, candidates)
+        d = motif_distances(self.distance, x, anchors, candidates, self.attention) if isinstance(self.distance, MotifDistance) else self.distance(x, anchors, candidates)
         if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave {getattr(d, 'shape', type(d).__name__)}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
         if not torch.isfinite(d).all(): raise ValueError(f"`distance` gave NaN or infinity for {int((~torch.isfinite(d)).sum())} of {d.numel()} pairs; those cannot be ranked")
         return d

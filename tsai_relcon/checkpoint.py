@@ -173,7 +173,11 @@ def _settings(learn)->dict:
     return json.loads(json.dumps(s, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
 
 def _differences(now, then):
-    return [f"{k} is {now.get(k)!r:.60}, there {then.get(k)!r:.60}" for k in {**now, **then} if now.get(k)!=then.get(k)]
+    "What two fits differ in; of options by name those alone that do"
+    def told(k, a, b):
+        if isinstance(a, dict) and isinstance(b, dict): a, b = ({n: o[n] for n in o if a.get(n)!=b.get(n)} for o in (a, b))
+        return f"{k} is {a!r:.60}, there {b!r:.60}"
+    return [told(k, now.get(k), then.get(k)) for k in {**now, **then} if now.get(k)!=then.get(k)]
 
 # %% ../nbs/10_checkpoint.ipynb #af5772ca
 _remember = dict(TrackerCallback=('best','new_best','wait','best_epoch','state'), ParamScheduler=('hps',), GradientAccumulation=('count',), ShowGraphCallback=('nb_batches',))

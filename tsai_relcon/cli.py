@@ -394,11 +394,14 @@ def relcon_pretrain(
 ):
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
     settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
-    from fastai.torch_core import set_seed
+    from functools import partial
+    from fastai.torch_core import no_random, set_seed
     from tsai_relcon.batches import relcon_dls
     from tsai_relcon.learner import joint_learner, load_distance, motif_learner, motion_learner, relcon_learner
     from tsai_relcon.store import is_store
-    if joint: groups, within = _groups_of_none(settings)
+    if joint:
+        _check_joint(settings)
+        groups, within = 2, 0                                    # the fewest that batches can be made of, which leave nobody out: they are taken apart again
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
     for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
@@ -415,9 +418,11 @@ def relcon_pretrain(
         set_seed(seed)
         dls = relcon_dls(segs, splits=_sides(segs, leave_out, valid_pct, seed), n_groups=groups, n_within=within, anchors=anchors, redraw=redraw, neighbourhood=neighbourhood, small_groups='drop', by_motion=by_motion)
         print(_about_batches(dls, segs, within, joint), flush=True)
+        train = partial(joint_learner, dls, arch=arch, arch_config=arch_config) if joint else partial(relcon_learner, dls, arch=arch, arch_config=arch_config, motion_only=motion_only)
+        with no_random(): train(distance='euclidean')                                    # what is wrong should be said before the distance is fitted
         if not run: _begin_run(folder, settings)
         if motif is None: motif = _fit((motion_learner if joint else motif_learner)(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
-        learn = joint_learner(dls, motif, arch=arch, arch_config=arch_config) if joint else relcon_learner(dls, motif, arch, arch_config, motion_only=motion_only)
+        learn = train(distance=motif)
         _fit(learn, folder, 'encoder', epochs, lr, checkpoint_seconds)
         stopped = learn.stop_on_interrupt.interrupted
         if not stopped: _end_run(folder, settings)
@@ -428,12 +433,11 @@ def _about_batches(dls, segs, within, joint):
     if joint: return f'{train} segments train, {valid} validate'
     return f'{len(dls.train)} batches an epoch, {len(dls.valid)} to validate; of {len(segs)} segments {train} and {valid} in groups of {within+1} or more'
 
-def _groups_of_none(settings):
-    "Groups and candidates within one where batches have none: enough that nobody is left out. Raises ValueError for options of grouped batches"
+def _check_joint(settings):
+    "Raises ValueError for options of grouped batches, and of a distance with gravity"
     defaults = {k: signature(relcon_pretrain).parameters[k].default for k in ('groups','within','anchors','neighbourhood','redraw','motion_only')}
     given = [f"`{k}` is {settings[k]!r}" for k,v in defaults.items() if settings[k]!=v]
-    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion: leave them out, or --joint")
-    return 2, 0
+    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion; wanted one of either")
 
 def _arch_config(arch, width, length):
     "What the encoder is made with. Raises ValueError for a width that another than the ResNet-34 would not know"

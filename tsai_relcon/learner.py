@@ -6,10 +6,10 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
 # %% auto #0
 __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'make_encoder', 'embedding_width', 'with_projection',
-           'check_views', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner', 'get_embeddings',
-           'embed_segments', 'validation_transform', 'subject_marks', 'pretrained_on', 'check_unchanged',
-           'save_weights', 'file_info', 'weights_info', 'load_encoder', 'load_distance', 'SaveWeights',
-           'encoder_from_release', 'distance_from_release']
+           'check_views', 'check_first_fit', 'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner',
+           'joint_learner', 'get_embeddings', 'embed_segments', 'validation_transform', 'subject_marks',
+           'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info', 'load_encoder',
+           'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -38,9 +38,9 @@ from .batches import GroupDL, check_count, segment_dls
 from .augment import aug_pred_tasks, augmentations
 from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
-from .losses import rank_correlation
+from .losses import check_weight, rank_correlation
 from .distance import MotifDistance
-from .checkpoint import new_path, write_whole
+from .checkpoint import Checkpoint, new_path, write_whole
 from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_metrics, reconstruction_error
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
@@ -121,18 +121,33 @@ def with_projection(encoder, dls, widths:tuple, questions:int=0)->WithHead:
 
 def check_views(method, model, dls):
     "Raises ValueError unless the views of a method can be made of these segments, and the model takes them"
-    if method.crop is None and method.aug_pred is None or not method.n_augment: return
+    if not method.n_augment: return
     x, device, was_training = torch.randn(8, dls.vars, dls.len), next(model.parameters()).device, model.training
+    wanted = f"`crop` is {method.crop}, `aug_pred` {method.aug_pred}, of segments of {dls.vars} channels and {dls.len} samples"
+    with no_random():
+        try: view = method.view(x)[0].to(device)
+        except ValueError as e:
+            few = '; AugPred asks about 44 samples or more' if method.aug_pred and (method.crop or dls.len)<44 else ''
+            raise ValueError(f"{wanted}: no such view can be made ({e}){few}") from None
     try:
-        with no_random(), torch.no_grad(): model.eval()(method.view(x)[0].to(device))
-    except (ValueError, RuntimeError) as e: raise ValueError(f"`crop` is {method.crop}: of segments of {dls.len} samples no such view can be made and embedded ({e}); wanted {'44 or more, with `aug_pred`' if method.aug_pred else 'another'}") from None
+        with torch.no_grad(): model.eval()(view)
+    except RuntimeError as e: raise ValueError(f"{wanted}: `arch` cannot embed views of {view.shape[-1]} samples ({e}); wanted another architecture, or crop={dls.len}") from None
     finally: model.train(was_training)
 
-def _fit_first(motif, epochs, lr):
-    "The distance of a learner that was not trained before"
+def _check_grouped(candidates, dls):
+    "Raises ValueError for candidates that only groups have, where a batch has none"
+    if candidates in ('within','between') and not isinstance(dls.train, GroupDL): raise ValueError(f"`candidates` is {candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
+
+def check_first_fit(epochs, lr, cbs):
+    "Raises ValueError where a distance cannot be fitted first: for malformed numbers, or beside a checkpoint"
+    check_count('distance_epochs', epochs), check_weight('distance_lr', lr)
+    if any(isinstance(cb, Checkpoint) for cb in listify(cbs)): raise ValueError("`cbs` has a Checkpoint, and `distance` is None: a script that is started again would fit another distance, and not go on; fit it beforehand, by `motif_learner` with a checkpoint of its own")
+
+def fit_first(learn, epochs, lr, one_cycle=False):
+    "The distance of a learner that was not trained before, in plain sight"
     print(f"No `distance` given: fitting one first, {epochs} epochs")
-    motif.fit(epochs, lr)
-    return motif.model
+    (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr)
+    return learn.model
 
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
@@ -167,13 +182,15 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
+    _check_grouped(candidates, dls)
+    if distance is None: check_first_fit(distance_epochs, distance_lr, cbs)
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
                      n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
     encoder = make_encoder(dls, arch, arch_config)
     if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method('euclidean'), encoder, dls)             # what is wrong with the rest should be said before a fit, not after
-    if distance is None: distance = _fit_first(motif_learner(dls), distance_epochs, distance_lr)
+    if distance is None: distance = fit_first(motif_learner(dls), distance_epochs, distance_lr)
     return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method(_fitting_distance(distance, dls))] + listify(cbs), **kwargs)
 
 # %% ../nbs/10_learner.ipynb #5a1c0e78
@@ -182,6 +199,7 @@ def motion_learner(dls:DataLoaders, # Of `relcon_dls`, or of tsai
                    **kwargs
                   )->Learner:
     "`motif_learner` of the distance that `joint_learner` ranks by: of motion without gravity, rebuilt of a candidate's own samples"
+    check_dls(dls)
     mild = {name: augmentations[name] for name in ('noise','scale','time_warp','permutation')}       # that leave how the sensor was worn
     return motif_learner(dls, MotifDistance(dls.vars, values='own'), fs=mild, motion_only=True, **kwargs)
 
@@ -190,27 +208,39 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
                   distance=None,          # As of `relcon_learner`; None: fit that of `motion_learner` first
                   bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
                   by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
-                  crop:int=None,          # A view is of a random stretch of so many samples; None: of three quarters of a segment
-                  weight:float=.3,        # Of the ranking, beside SimCLR's loss
+                  crop:int=None,          # A view is of a random stretch of so many samples; None: three quarters of a segment, 44 or more
+                  weight:float=.3,        # Of the ranking, beside SimCLR's loss; None: of the ranking alone, the own view the nearest candidate
                   aug_pred:float=4.,      # Weight of AugPred's questions; None: none are asked
                   nearest:int=3,          # So many of the nearest candidates are positives
                   shortlist:int=8,        # The distance is asked about so many, the nearest by their spectra; None: about all
                   gravity:float=.1,       # Weight of the difference in gravity beside the distance of motion
                   n_augment:int=2,        # Augmentations of a view
                   projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
-                  distance_epochs:int=10, # If a distance is fitted here
-                  distance_lr:float=1e-3,
+                  distance_epochs:int=10, # If a distance is fitted here, in one cycle
+                  distance_lr:float=4e-3,
                   **kwargs
                  )->Learner:
     "A Learner that pretrains an encoder by three questions about two views of each segment: SimCLR's, RelCon's and AugPred's. Raises ValueError for malformed arguments"
     check_dls(dls)
-    batches = segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls
+    fixed = [n for n in ('own_view','motion_only','candidates','loss') if n in kwargs]
+    if fixed: raise ValueError(f"`{fixed[0]}` is {kwargs[fixed[0]]!r}, which is not open here; `relcon_learner` has it as an option")
+    if distance is None: check_first_fit(distance_epochs, distance_lr, kwargs.get('cbs'))
+    else: distance = _of_motion(distance, getattr(dls, 'rate', None))
+    batches = segment_dls(dls, check_count('bs', bs, 2), by_motion) if isinstance(dls.train, GroupDL) else dls
+    if crop is None: crop = min(max(44, round(.75*dls.len)), dls.len)       # AugPred's questions want 44
     learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
-                      crop=round(.75*dls.len) if crop is None else crop, projection=projection, **kwargs)
+                      crop=crop, projection=projection, **kwargs)
     if distance is None:
         with no_random(): learner('euclidean')                 # what is wrong should be said before a fit, not after
-        distance = _fit_first(motion_learner(dls), distance_epochs, distance_lr)
+        distance = fit_first(motion_learner(dls), distance_epochs, distance_lr, one_cycle=True)
     return learner(distance)
+
+def _of_motion(distance, rate):
+    "A distance for `joint_learner`; tells if it is known to have been fitted on segments with their gravity"
+    if isinstance(distance, (str,Path)) and distance not in plain_distances: distance = load_distance(distance, rate)
+    fitted = distance.motif_reconstruction.motion_only if hasattr(distance, 'motif_reconstruction') else known_of(distance).get('record', {}).get('motion_only')
+    if fitted is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
+    return distance
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
 def _check_rate_of(segs, rate, name):
@@ -296,7 +326,8 @@ def _training_record(learn):
     "What fastai recorded of the fit"
     if not hasattr(learn, 'recorder') or not len(getattr(learn.recorder, 'values', [])): return {}
     names = list(learn.recorder.metric_names)[1:-1]
-    return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
+    fitted = dict(motion_only=learn.motif_reconstruction.motion_only) if hasattr(learn, 'motif_reconstruction') else {}
+    return fitted | dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
 
 def check_unchanged(learn):
     "Raises ValueError for a Learner that changes its segments before the network sees them"
