@@ -92,6 +92,20 @@ class TimedOneCycle(Callback):
         self.steps += 1
         if self.pct==1.: raise CancelFitException()
 
+def check_arguments(parser, args, **at_least):
+    "Ends the command for numbers that cannot be, a folder that is not there, or a report of no records"
+    def given(name): return (v if isinstance(v := vars(args)[name], list) else [v])
+    for name,least in at_least.items():
+        for v in given(name):
+            if not least<=v<float('inf'): parser.error(f"--{name.replace('_', '-')} {v}: wanted {least:g} or more")
+    if args.report_only and args.record is None: parser.error('--report-only: where are the records? Give --record')
+    if args.report_only: return
+    if args.data is None: parser.error('DATA is missing: the folder of npz files')
+    missing = [name for name in pretraining if not (args.data/f'{name}.npz').exists()]
+    if missing: parser.error(f"DATA: {args.data} lacks {', '.join(f'{m}.npz' for m in missing)}")
+
+def once(jobs): return list(dict.fromkeys(jobs))
+
 def fit_for(learn, seconds, lr):
     "Train for seconds of one thread's time; the number of steps"
     cycle = TimedOneCycle(seconds, lr)

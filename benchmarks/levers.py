@@ -18,7 +18,7 @@ warnings.filterwarnings('ignore')
 from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
-from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, quick_scores, rate
+from corpora import check_arguments, command_line, choosing_segments, choosing_splits, fit_for, length, once, pretraining_segments, quick_scores, rate
 from recipes import distance_learner, distances, fitted_distance, recipes
 
 settings = ('minutes','distance_minutes','distance_lr','width')
@@ -99,12 +99,12 @@ def main():
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
     args.command = command_line(__file__, args.data)
+    check_arguments(p, args, minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, lrs=1e-9, seeds=0, jobs=1)
     if not args.report_only:
-        if args.data is None: p.error('DATA is missing: the folder of npz files')
         args.out.mkdir(parents=True, exist_ok=True)
         if args.record: (args.record/'levers').mkdir(parents=True, exist_ok=True)
         parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
-        todo = [(n, lr, s) for s in args.seeds for lr in args.lrs for n in args.recipes]
+        todo = once((n, args.lrs[0] if n in own else lr, s) for s in args.seeds for lr in args.lrs for n in args.recipes)
         parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,lr,s in todo if n not in own and not (args.out/f'{file_name(n, lr, s)}.json').exists()) if kind in distances)
         parallel(delayed(run)(args, *job) for job in todo)
     if args.record: report(args.record)

@@ -21,7 +21,7 @@ from fastai.torch_core import no_random, set_seed
 from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
-from corpora import command_line, fit_for, length, pretraining_segments, rate, test_segments
+from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
 from pictures import strip
 from recipes import ablations, distance_learner, distances, fitted_distance, methods, recipes, steps
 
@@ -236,17 +236,21 @@ def main():
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
     args.command = command_line(__file__, args.data)
+    check_arguments(p, args, minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
     try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
+    wrong = [f'{n}={lr:g}' for n,lr in args.lrs.items() if n not in recipes or not 0<lr<float('inf')]
+    if wrong: p.error(f"--lrs {' '.join(wrong)}: wanted names of {', '.join(recipes)}, and rates above 0")
     if not args.report_only:
-        if args.data is None: p.error('DATA is missing: the folder of npz files')
         args.out.mkdir(parents=True, exist_ok=True)
         if args.record: (args.record/'methods').mkdir(parents=True, exist_ok=True)
         parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
-        todo = [(n, s) for s in args.seeds for n in args.names if not all(done(args, stage, n, s) for stage in stages_of(args, n))]
+        todo = [(n, s) for n,s in once((n, s) for s in args.seeds for n in args.names) if not all(done(args, stage, n, s) for stage in stages_of(args, n))]
         if 'pretrain' in args.stages: parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,s in todo if n in recipes) if kind in distances)
         def one(name, seed):
             for stage in stages_of(args, name): dict(pretrain=pretrain, frozen=frozen, finetune=finetune)[stage](args, name, seed)
+        lost = [weights(args, n, s) for n,s in todo if n in recipes and 'pretrain' not in args.stages and not weights(args, n, s).exists()]
+        if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; pretrain as well")
         parallel(delayed(one)(n, s) for n,s in todo)
     if args.record: report(args.record)
 
