@@ -17,7 +17,7 @@ from tsai_relcon.baselines import augpred_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
+from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
                                  relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
@@ -66,6 +66,23 @@ def test_an_encoder_of_ones_own(dls):
     learn = relcon_learner(dls, euclidean, arch=Tiny())
     silently(learn, 1)
     assert get_embeddings(learn, dls.valid.dataset.segs).shape[1]==8
+
+def test_what_is_no_encoder(dls):
+    with_head = relcon_learner(dls, 'spectrum', arch_config=dict(nf=2), projection=(4,)).model
+    for arch,says in ((with_head, '`arch` is a WithHead, .*encoder_of'), (nn.Flatten(), '`arch` is a Flatten that has nothing to train')):
+        with pytest.raises(ValueError, match=says): relcon_learner(dls, 'spectrum', arch=arch)
+    assert relcon_learner(dls, 'spectrum', arch=encoder_of(with_head)).model is with_head.encoder
+    for make in (joint_learner, simclr_learner):
+        with pytest.raises(ValueError, match='`projection` is 7'): make(dls, projection=7, arch_config=dict(nf=2))
+    with pytest.raises(ValueError, match='`projection` is None'): simclr_learner(dls, projection=None, arch_config=dict(nf=2))
+
+def test_a_joint_encoder_in_tsai(few, dls, tmp_path):
+    "By the README: the encoder without its head as tsai's `weights_path`"
+    learn = joint_learner(dls, 'spectrum', arch_config=dict(nf=2))
+    torch.save(encoder_of(learn).state_dict(), tmp_path/'relcon.pth')
+    labelled = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()])
+    clf = ts_learner(labelled, RelConResNet34, arch_config=dict(nf=2), pretrained=True, weights_path=tmp_path/'relcon.pth')
+    for k,v in clf.model.backbone.state_dict().items(): torch.testing.assert_close(v.cpu(), encoder_of(learn).backbone.state_dict()[k].cpu())
 
 def test_ablation_without_augmentation_is_one_argument(dls):
     assert motif_learner(dls, n_augment=0).motif_reconstruction.n_augment==0

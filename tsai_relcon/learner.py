@@ -99,6 +99,8 @@ def make_encoder(dls, arch, arch_config=None):
     if isinstance(arch, str): arch = named_arch(arch)
     if arch_config is not None and not isinstance(arch_config, dict): raise ValueError(f"`arch_config` is {arch_config!r}; wanted arguments by name, such as dict(nf=16)")
     if isinstance(arch, nn.Module):
+        if encoder_of(arch) is not arch: raise ValueError(f"`arch` is a {type(arch).__name__}, an encoder with the head that it pretrained with; wanted encoder_of(it)")
+        if not any(p.requires_grad for p in arch.parameters()): raise ValueError(f"`arch` is a {type(arch).__name__} that has nothing to train; wanted an encoder (B, C, L) -> (B, E)")
         if arch_config: raise ValueError(f"`arch_config` is {arch_config}, but `arch` is a module already; configure it where it is made")
         return tsai_encoder(arch, dls.vars, dls.len) if is_of_tsai(arch) and hasattr(arch, 'backbone') else arch      # of these the head is not used
     if is_of_tsai(arch): return tsai_encoder(arch, dls.vars, dls.len, arch_config)
@@ -115,7 +117,7 @@ def embedding_width(encoder, dls)->int:
 
 def with_projection(encoder, dls, widths:tuple, questions:int=0)->WithHead:
     "An encoder with an MLP for the time of pretraining, and a linear layer for so many questions beside it. Raises ValueError unless `widths` are whole numbers above 0"
-    if isinstance(widths, (str,bool,int)) or not len(widths): raise ValueError(f"`projection` is {widths!r}; wanted widths of layers, such as (256,128,50)")
+    if not isinstance(widths, (tuple,list)) or not len(widths): raise ValueError(f"`projection` is {widths!r}; wanted widths of layers, such as (256,128,50)")
     width = embedding_width(encoder, dls)
     return WithHead(encoder, mlp_head(width, tuple(check_count('projection', w) for w in widths)), nn.Linear(width, questions) if questions else None)
 
