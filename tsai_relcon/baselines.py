@@ -22,7 +22,7 @@ from fastcore.basics import listify
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked
+from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL, check_count, segment_dls
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, no_loss
 from .distance import MotifDistance, for_each
@@ -117,7 +117,7 @@ def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    )->Learner:
     "A Learner that pretrains an encoder by AugPred. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs, by_motion)
-    if dls.len<44: raise ValueError(f"`dls` has segments of {dls.len} samples; AugPred asks about 44 or more, or there is nothing to cut in four and shuffle")
+    if dls.len<samples_asked_about: raise ValueError(f"`dls` has segments of {dls.len} samples; AugPred asks about {samples_asked_about} or more, or there is nothing to cut in four and shuffle")
     encoder = make_encoder(dls, arch, arch_config)
     model = WithHead(encoder, nn.Linear(embedding_width(encoder, dls), len(aug_pred_tasks)))     # a linear layer a question: the rows of one
     return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[AugPred()] + listify(cbs), **kwargs)

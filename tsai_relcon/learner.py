@@ -35,7 +35,7 @@ from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, check_count, segment_dls
-from .augment import aug_pred_tasks, augmentations
+from .augment import aug_pred_tasks, augmentations, samples_asked_about
 from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import check_weight, rank_correlation
@@ -129,14 +129,14 @@ def check_views(method, model, dls):
     with no_random():
         try: view = method.view(x)[0].to(device)
         except ValueError as e:
-            few = '; AugPred asks about 44 samples or more' if method.aug_pred and (method.crop or dls.len)<44 else ''
+            few = f'; AugPred asks about {samples_asked_about} samples or more' if method.aug_pred and (method.crop or dls.len)<samples_asked_about else ''
             raise ValueError(f"{wanted}: no such view can be made ({e}){few}") from None
     try:
         with torch.no_grad(): model.eval()(view)
     except RuntimeError as e: raise ValueError(f"{wanted}: `arch` cannot embed views of {view.shape[-1]} samples ({e}); wanted another architecture, or crop={dls.len}") from None
     finally: model.train(was_training)
 
-def _check_grouped(candidates, dls):
+def _check_has_groups(candidates, dls):
     "Raises ValueError for candidates that only groups have, where a batch has none"
     if candidates in ('within','between') and not isinstance(dls.train, GroupDL): raise ValueError(f"`candidates` is {candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
 
@@ -184,7 +184,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
-    _check_grouped(candidates, dls)
+    _check_has_groups(candidates, dls)
     if distance is None: check_first_fit(distance_epochs, distance_lr, cbs)
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
                      n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
@@ -229,7 +229,7 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
     if distance is None: check_first_fit(distance_epochs, distance_lr, kwargs.get('cbs'))
     else: distance = _of_motion(distance, getattr(dls, 'rate', None))
     batches = segment_dls(dls, check_count('bs', bs, 2), by_motion) if isinstance(dls.train, GroupDL) else dls
-    if crop is None: crop = min(max(44, round(.75*dls.len)), dls.len)       # AugPred's questions want 44
+    if crop is None: crop = min(max(samples_asked_about, round(.75*dls.len)), dls.len)
     learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
                       crop=crop, projection=projection, **kwargs)
     if distance is None:
