@@ -132,7 +132,7 @@ def frozen(args, name, seed):
     for task,segs in tests.items():
         table, answers[task] = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
         scores[task] = summary(table, 'macro_f1')
-        if name not in (*ablations, *steps): scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
+        if name not in ablations: scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
     for task,(segs,y,folds) in gait_tasks(args.data).items():
         table, answers[task] = evaluate(encoder, segs, y, 'regression', folds, seed=seed, predictions=True)
         scores[task] = summary(table, 'r')
