@@ -27,7 +27,7 @@ class Recipe:
         return self.learner(dls, *([] if self.distance is None else [distance]), arch=encoder, metrics=[], **self.options)
 
 # the distances that are fitted: options of the learner, and of the network
-mild = {k: augmentations[k] for k in ('noise','scale','time_warp','permutation')}      # that leave how the sensor was worn
+mild = mild_augmentations
 distances = dict(motif=({}, {}), apart=(dict(motion_only=True, fs=mild), dict(values='own')), motif_clean=(dict(n_augment=0), {}), motif_no_revin=({}, dict(revin=False)), motif_softmax=({}, dict(attention='softmax')), masked=({}, {}))
 
 def distance_learner(name, dls):

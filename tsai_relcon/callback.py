@@ -6,8 +6,8 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/callback.html.md"""
 
 # %% auto #0
 __all__ = ['no_loss', 'PretextCallback', 'reconstruction_loss', 'reconstruction_error', 'LeftOut', 'Views', 'DisturbedPretext',
-           'MotifReconstruction', 'RelCon', 'rank_with', 'RankingSample', 'RankingMetric', 'NeighbourAUC', 'NearestF1',
-           'ranking_metrics', 'KeepBest', 'StopOnInterrupt']
+           'MotifReconstruction', 'check_has_groups', 'RelCon', 'rank_with', 'RankingSample', 'RankingMetric',
+           'NeighbourAUC', 'NearestF1', 'ranking_metrics', 'KeepBest', 'StopOnInterrupt']
 
 # %% ../nbs/09_callback.ipynb #0a057409
 import signal, threading
@@ -128,6 +128,10 @@ class MotifReconstruction(DisturbedPretext):
 # %% ../nbs/09_callback.ipynb #9b69bcac
 _pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own group's
 
+def check_has_groups(candidates, dl):
+    "Raises ValueError for candidates that only groups have, where batches have none"
+    if candidates not in ('all','batch') and not isinstance(dl, GroupDL): raise ValueError(f"`candidates` is {candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
+
 def _check_together(n_augment, own_view, weight, shortlist, loss, of_views):
     "Raises ValueError for options of `RelCon` of which one says nothing, or nothing right, beside another"
     for name,value in of_views.items():
@@ -235,9 +239,8 @@ class RelCon(LeftOut, Views, PretextCallback):
 
     def _index(self, n):
         "Anchors and their candidates in a batch of n"
-        grouped = isinstance(self.dl, GroupDL)
-        if not grouped and self.candidates not in ('all','batch'): raise ValueError(f"`candidates` is {self.candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
-        if not grouped or self.candidates=='batch' or not self.dl.n_within and self.candidates=='all': return batch_index(n)      # a last batch may be shorter
+        check_has_groups(self.candidates, self.dl)
+        if not isinstance(self.dl, GroupDL) or self.candidates=='batch' or not self.dl.n_within and self.candidates=='all': return batch_index(n)      # a last batch may be shorter
         anchors, candidates = self.dl.index
         candidates = candidates[:,_pools[self.candidates](self.dl.n_within)]
         if not candidates.shape[1]: raise ValueError(f"`candidates` is {self.candidates!r}: of these the batches have none (n_groups={self.dl.n_groups}, n_within={self.dl.n_within})")

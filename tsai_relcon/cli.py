@@ -10,7 +10,7 @@ __all__ = ['relcon_evaluate', 'relcon_embed', 'relcon_label', 'relcon_export', '
 # %% ../nbs/14_cli.ipynb #9df52673
 import json, os, re, sys, warnings
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
 from fastcore.meta import delegates
@@ -394,7 +394,6 @@ def relcon_pretrain(
 ):
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
     settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
-    from functools import partial
     from fastai.torch_core import no_random, set_seed
     from tsai_relcon.batches import relcon_dls
     from tsai_relcon.learner import joint_learner, load_distance, motif_learner, motion_learner, relcon_learner

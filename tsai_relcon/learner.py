@@ -35,13 +35,13 @@ from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
 from .batches import GroupDL, check_count, segment_dls
-from .augment import aug_pred_tasks, augmentations, samples_asked_about
+from .augment import aug_pred_tasks, mild_augmentations, samples_asked_about
 from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import check_weight, rank_correlation
 from .distance import MotifDistance
 from .checkpoint import Checkpoint, new_path, write_whole
-from .callback import KeepBest, MotifReconstruction, RelCon, no_loss, ranking_metrics, reconstruction_error
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, no_loss, ranking_metrics, reconstruction_error
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
@@ -136,10 +136,6 @@ def check_views(method, model, dls):
     except RuntimeError as e: raise ValueError(f"{wanted}: `arch` cannot embed views of {view.shape[-1]} samples ({e}); wanted another architecture, or crop={dls.len}") from None
     finally: model.train(was_training)
 
-def _check_has_groups(candidates, dls):
-    "Raises ValueError for candidates that only groups have, where a batch has none"
-    if candidates in ('within','between') and not isinstance(dls.train, GroupDL): raise ValueError(f"`candidates` is {candidates!r}, but these batches have no groups; wanted dls of `relcon_dls`")
-
 def check_first_fit(epochs, lr, cbs):
     "Raises ValueError where a distance cannot be fitted first: for malformed numbers, or beside a checkpoint"
     check_count('distance_epochs', epochs), check_weight('distance_lr', lr)
@@ -184,7 +180,6 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
-    _check_has_groups(candidates, dls)
     if distance is None: check_first_fit(distance_epochs, distance_lr, cbs)
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
                      n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
@@ -192,6 +187,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method('euclidean'), encoder, dls)             # what is wrong with the rest should be said before a fit, not after
+    check_has_groups(candidates, dls.train)
     if distance is None: distance = fit_first(motif_learner(dls), distance_epochs, distance_lr)
     return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method(_fitting_distance(distance, dls))] + listify(cbs), **kwargs)
 
@@ -202,8 +198,7 @@ def motion_learner(dls:DataLoaders, # Of `relcon_dls`, or of tsai
                   )->Learner:
     "`motif_learner` of the distance that `joint_learner` ranks by: of motion without gravity, rebuilt of a candidate's own samples"
     check_dls(dls)
-    mild = {name: augmentations[name] for name in ('noise','scale','time_warp','permutation')}       # that leave how the sensor was worn
-    return motif_learner(dls, MotifDistance(dls.vars, values='own'), fs=mild, motion_only=True, **kwargs)
+    return motif_learner(dls, MotifDistance(dls.vars, values='own'), fs=mild_augmentations, motion_only=True, **kwargs)
 
 @delegates(relcon_learner, but=['own_view','motion_only','candidates','loss'])
 def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes plain batches; or of tsai, as they are
