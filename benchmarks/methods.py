@@ -5,7 +5,7 @@
     python benchmarks/methods.py --report-only --record results                                    # the report anew from the records
 
 DATA is a folder of npz files (corpora.py names those pretrained on); MotionSense and mobgap are bundled. Nobody who is tested has pretrained anything. A seed chooses who validates, the distance, the encoder's first weights, the batches and the folds.
-Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels; of seed 0 a picture), `finetune` (slow: half an hour a set).
+Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels; of seed 0 a picture), `finetune` (activities, by the paper's protocol; slow: five minutes an epoch and set at full width), `finetune_gait` (from the frozen encoder's regression on).
 Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone; to fine-tune then, take away the run's other records: all of a run's scores are of the same weights. (A distance whose weights are gone is fitted anew.)
 "An equal time" is time of the processor: what else the machine does at the same time costs a run some of its steps, and the report tells how many it took.
 """
@@ -47,7 +47,7 @@ def done(args, stage, name, seed):
     then, now = record['settings'], {k: vars(args)[k] for k in settings}
     if 'recipe' in record: then, now = then|dict(recipe=record['recipe']), now|dict(recipe=recipe_of(name))
     if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
-    if stage=='finetune': then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
+    if stage.startswith('finetune'): then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     return True
@@ -121,8 +121,8 @@ def summary(table, metric):
 
 def stages_of(args, name):
     "Of the stages asked for those that a method has"
-    without = dict(untrained=('pretrain','finetune'), by_hand=('pretrain','finetune'), minirocket=('pretrain','finetune'), supervised=('pretrain','frozen'))
-    return [stage for stage in args.stages if stage not in without.get(name, ())]
+    has = dict(untrained=['frozen'], by_hand=['frozen'], minirocket=['frozen'], supervised=['finetune','finetune_gait']).get(name, stages)
+    return [stage for stage in args.stages if stage in has]
 
 def frozen(args, name, seed):
     if done(args, 'frozen', name, seed): return
@@ -142,10 +142,18 @@ def frozen(args, name, seed):
 def finetune(args, name, seed):
     if done(args, 'finetune', name, seed): return
     alone(seed)
-    encoder, start, scores, kw = encoder_for(args, name, seed), time.process_time(), {}, dict(seed=seed, epochs=args.finetune_epochs)
-    for task,segs in test_segments(args.data).items():          scores[task] = summary(evaluate(encoder, segs, protocol='finetune', folds=5, **kw), 'macro_f1')
-    for task,(segs,y,folds) in gait_tasks(args.data).items():   scores[task] = summary(evaluate(encoder, segs, y, 'finetune_regression', folds, **kw), 'r')
+    encoder, start = encoder_for(args, name, seed), time.process_time()
+    scores = {task: summary(evaluate(encoder, segs, protocol='finetune', folds=5, seed=seed, epochs=args.finetune_epochs), 'macro_f1') for task,segs in test_segments(args.data).items()}
     write(args, 'finetune', name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
+
+def finetune_gait(args, name, seed):
+    if done(args, 'finetune_gait', name, seed): return
+    alone(seed)
+    encoder, start = encoder_for(args, name, seed), time.process_time()
+    scores = {task: summary(evaluate(encoder, segs, y, 'finetune_regression', folds, seed=seed, epochs=args.finetune_epochs), 'r') for task,(segs,y,folds) in gait_tasks(args.data).items()}
+    write(args, 'finetune_gait', name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
+
+stages = dict(pretrain=pretrain, frozen=frozen, finetune=finetune, finetune_gait=finetune_gait)
 
 # ---- the report -----------------------------------------------------------------------------------------------------------------------------------
 
@@ -154,11 +162,15 @@ def says(name): return beside.get(name) or recipes[name].says
 def cell(values): return '' if not values else f'{np.mean(values):.3f}' + (f' ({np.std(values, ddof=1):.3f})' if len(values)>1 else '')
 def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
 
-def score_tables(of, stage, order):
-    "Lines: the scores of segments, and of whole recordings, a row a method"
-    kept, score = [n for n in order if of(stage, n)], lambda n, task, level: cell([r['scores'][task][level]['mean'] for r in of(stage, n) if level in r['scores'].get(task, {})])
-    def one(level): return table(['', 'seeds', *said.values()], [[says(n), len(of(stage, n)), *[score(n, task, level) for task in said]] for n in kept])
+def score_tables(of, order):
+    "Lines: the scores of segments, and of whole recordings, a row a method; `of` gives a method's records"
+    kept, score = [n for n in order if of(n)], lambda n, task, level: cell([r['scores'][task][level]['mean'] for r in of(n) if level in r['scores'].get(task, {})])
+    def one(level): return table(['', 'seeds', *said.values()], [[says(n), len(of(n)), *[score(n, task, level) for task in said]] for n in kept])
     return ['Segments:', '', *one('segment'), 'Whole recordings:', '', *one('workout')]
+
+def fine_tunings(of, name): return of('finetune', name) + of('finetune_gait', name)
+
+def by_seed(runs): return [dict(scores={task: s for r in runs if r['seed']==seed for task,s in r['scores'].items()}) for seed in sorted({r['seed'] for r in runs})]
 
 how_ours_was_chosen = ("How ours was chosen: on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; the others' rates of learning were chosen there alone. That AugPred's questions belong into it was thought of after AugPred's first row stood in this table, "
                        "so that part of the choice is not free of a look at the people tested.")
@@ -204,13 +216,13 @@ def report(folder):
              f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person (3 of mobgap's three people); "
              "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with its sd over folds, is in `results/methods/`.", '']
     lines += [how_ours_was_chosen, '']
-    lines += ['## Frozen, linear probe: macro F1; gait: Pearson r', '', *score_tables(of, 'frozen', order)]
+    lines += ['## Frozen, linear probe: macro F1; gait: Pearson r', '', *score_tables(lambda n: of('frozen', n), order)]
     lines += ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {n}' for t in ('motionsense','hapt') for n in few]],
               [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
     lines += ablation_tables(of)
-    tuned = [r for n in order for r in of('finetune', n)]
+    tuned = [r for n in order for r in fine_tunings(of, n)]
     if len({r['epochs'] for r in tuned})>1: raise ValueError(f"{folder/'methods'} holds fine-tunings of {sorted({r['epochs'] for r in tuned})} epochs; wanted those of one number")
-    if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', *score_tables(of, 'finetune', order)]
+    if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', "Activities by the paper's protocol: a new head, the whole network by Adam 1e-3. Gait from the frozen encoder's ridge regression on, by Adam 1e-4; it stays where no epoch is better for the people who choose.", '', *score_tables(lambda n: by_seed(fine_tunings(of, n)), order)]
     lines += pictures(folder)
     trained = {n: r for n in order if (r := of('pretrain', n))}
     if trained: lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
@@ -225,7 +237,7 @@ def main():
     p.add_argument('--record',  type=Path)
     p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*recipes, *beside])
     p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2])
-    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen'], choices=['pretrain','frozen','finetune'])
+    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen'], choices=[*stages])
     p.add_argument('--minutes', type=float, default=40.)
     p.add_argument('--width',   type=int, default=64)
     p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='others than those chosen; that of relcon holds for its ablations, and for ours')
@@ -246,9 +258,11 @@ def main():
         if args.record: (args.record/'methods').mkdir(parents=True, exist_ok=True)
         parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
         todo = [(n, s) for n,s in once((n, s) for s in args.seeds for n in args.names) if not all(done(args, stage, n, s) for stage in stages_of(args, n))]
+        for n in args.names:
+            if not stages_of(args, n): print(f"{n} has no {' or '.join(args.stages)}" + ("; `supervised` is the encoder fine-tuned from scratch" if n=="untrained" else ''), flush=True)
         if 'pretrain' in args.stages: parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,s in todo if n in recipes) if kind in distances)
         def one(name, seed):
-            for stage in stages_of(args, name): dict(pretrain=pretrain, frozen=frozen, finetune=finetune)[stage](args, name, seed)
+            for stage in stages_of(args, name): stages[stage](args, name, seed)
         lost = [weights(args, n, s) for n,s in todo if n in recipes and 'pretrain' not in args.stages and not weights(args, n, s).exists()]
         if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; pretrain as well")
         parallel(delayed(one)(n, s) for n,s in todo)

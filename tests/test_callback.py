@@ -442,6 +442,14 @@ def test_keep_best_leaves_the_best_epoch(dls):
     assert all(torch.equal(v, states[1][k]) for k,v in learn.model.state_dict().items())
     assert any(not torch.equal(v, states[3][k]) for k,v in learn.model.state_dict().items())
 
+def test_keep_best_goes_back_to_the_start_if_no_epoch_is_better(dls):
+    for start,best in ((-1., -1), (1e9, 0)):
+        learn = make(dls, KeepBest(monitor='valid_loss'))
+        learn.keep_best.start, before = start, {k: v.clone() for k,v in learn.model.state_dict().items()}
+        silently(learn, 1)
+        assert learn.keep_best.best_epoch==best
+        assert (best==-1)==all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+
 def test_keep_best_passes_over_skipped_and_cancelled_epochs(dls):
     learn = make(dls, KeepBest(monitor='valid_loss'))
     silently(learn, 3, start_epoch=1)

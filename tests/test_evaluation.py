@@ -376,6 +376,24 @@ def test_fine_tuning_for_a_number_finds_it_and_answers_in_its_unit(few):
     with pytest.raises(ValueError, match='`target`.*finetune_regression'): evaluate(RelConResNet34(nf=2), few, protocol='finetune_regression')
     with pytest.raises(ValueError, match='`encoder`.*finetune_regression'): evaluate(by_hand, few, y, 'finetune_regression')
 
+def test_fine_tuning_for_a_number_begins_at_the_frozen_probe(few):
+    y, (fit, valid), encoder = 100+20*few.X.std(-1).mean(1), map(np.asarray, subject_splits(few.subject)), RelConResNet34(nf=4).eval()
+    Z = get_embeddings(encoder, few.X)
+    def probe(alpha): return probes.make_pipeline(probes.StandardScaler(), probes.Ridge(alpha=alpha)).fit(Z[fit], y[fit]).predict(Z)
+    frozen = min(map(probe, 10.**np.arange(-2, 6)), key=lambda answers: skm.mean_squared_error(y[valid], answers[valid]))
+    stays = probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=2, lr=.1)                      # so large a step that no epoch is better
+    np.testing.assert_allclose(stays.predict(few.X), frozen, rtol=1e-4)
+    assert stays.learn.keep_best.best_epoch==-1
+    tuned = probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=4)
+    assert tuned.learn.keep_best.best_epoch>=0 and skm.mean_squared_error(y[valid], tuned.predict(few.X[valid]))<skm.mean_squared_error(y[valid], frozen[valid])
+    with pytest.raises(ValueError, match='`lr`.*finite'): probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=1, lr=1e30)
+
+def test_few_people_s_gait_survives_fine_tuning():
+    gait, targets = mobgap()
+    kw = dict(folds='loso', seed=0)
+    frozen, tuned = (evaluate(RelConResNet34(nf=8), gait, targets.speed_mps.to_numpy(), p, **kw).loc[('segment','mean'),'r'] for p in ('regression','finetune_regression'))
+    assert tuned>frozen-.2                                                                                  # from a head at random: r below 0
+
 def test_fine_tuning_is_the_same_for_the_same_seed(tiny, net):
     kw = dict(protocol='finetune', folds=2, epochs=1)
     pd.testing.assert_frame_equal(evaluate(net, tiny, **kw), evaluate(net, tiny, **kw))

@@ -327,11 +327,12 @@ def ranking_metrics(segs:Segments, # Of people not trained on
 
 # %% ../nbs/09_callback.ipynb #bb694009
 class KeepBest(TrackerCallback):
-    "Leaves the model with the weights of its best epoch. An interrupted epoch does not count"
-    order = 61
+    "Leaves the model with the weights of its best epoch; with `start`, the score before the first, also those that the fit began with (epoch -1). An interrupted epoch does not count"
+    order, start = 61, None
     def before_fit(self):
         super().before_fit()
         self.state = self.best_epoch = None
+        if self.start is not None: self.best, self.state, self.best_epoch = self.start, deepcopy(self.learn.model.state_dict()), -1
     def after_epoch(self):
         if not self.recorder.values or None in self.recorder.values[-1] or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
         super().after_epoch()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 from fastai.callback.tracker import EarlyStoppingCallback
+from fastai.callback.training import BnFreeze, bn_types
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.metrics import F1Score
@@ -106,22 +107,40 @@ class _FinetunedRegressor:
     def __init__(self, learn, mean, sd): self.learn, self.mean, self.sd = learn, mean, sd
     def predict(self, X): return embed_segments(self.learn.model, X)[:,0]*self.sd + self.mean
 
-def _network(encoder, c_out):
-    "A copy of the encoder's backbone under a new head"
+def _network(encoder, head):
+    "A copy of the encoder's backbone, the mean over time, and the layers that `head` makes for so many features"
     model = encoder_of(encoder)
     if not (hasattr(model, 'backbone') and hasattr(model, 'head_nf')): raise ValueError(f"`encoder` is a {type(model).__name__}; to be fine-tuned it needs a `backbone` and a `head_nf`, as tsai's architectures and RelConResNet34 have")
-    head = nn.Sequential(MeanOverTime(), *create_fc_head(model.head_nf, c_out, flatten=False, lin_ftrs=[512], act=nn.ReLU()))
-    net = nn.Sequential(OrderedDict(backbone=deepcopy(model.backbone), head=head))
-    return net.requires_grad_(True)
+    return nn.Sequential(OrderedDict(backbone=deepcopy(model.backbone), head=nn.Sequential(MeanOverTime(), *head(model.head_nf)))).requires_grad_(True)
 
-def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, progress):
-    "A learner at the best of its epochs, as the validation people see it; ends when `patience` epochs have brought nothing better"
+def _fc_head(c_out): return lambda head_nf: create_fc_head(head_nf, c_out, flatten=False, lin_ftrs=[512], act=nn.ReLU())
+
+def _probe_head(encoder, X, y, fit, valid):
+    "The frozen encoder's ridge regression, standardisation included, as one linear layer"
+    Z = embed_segments(_network(encoder, lambda head_nf: []), X)
+    scaler, ridge = _regression(lambda rows: Z, y, fit, valid, refit=False)[1]
+    layer, w = nn.Linear(Z.shape[1], 1), ridge.coef_/scaler.scale_
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(w)[None])
+        layer.bias.fill_(float(ridge.intercept_ - w@scaler.mean_))
+    return lambda head_nf: [layer]
+
+def _norms_frozen(net):
+    "Batch statistics are part of what the probe was fitted on: they stay"
+    for layer in net.modules():
+        if isinstance(layer, bn_types): layer.requires_grad_(False)
+    return net
+
+def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, progress, from_probe=False):
+    "A learner at the best of its epochs, as the validation people see it (`from_probe`: or as it began); ends when `patience` epochs have brought nothing better"
     with warnings.catch_warnings(): from tsai.models.utils import ts_splitter              # here, for it brings torchvision, and tsai silences the whole process
     dls = DataLoaders.from_dsets(*[TensorDataset(*map(torch.from_numpy, o)) for o in (train, valid)], bs=min(bs, len(train[0])), device=default_device())
-    stop = [] if patience is None else [EarlyStoppingCallback(monitor, patience=patience)]
-    learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=[KeepBest(monitor), *stop])
-    with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging(): learn.fit(epochs, lr)
-    if learn.keep_best.best_epoch is None: raise ValueError(f"`lr` is {lr:g}: no epoch came to a finite loss; wanted a smaller one")
+    cbs = [KeepBest(monitor), *([BnFreeze()] if from_probe else []), *([EarlyStoppingCallback(monitor, patience=patience)] if patience else [])]
+    learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=cbs)
+    with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging():
+        if from_probe: learn.keep_best.start = learn.validate()[0]
+        learn.fit(epochs, lr)
+    if not np.isfinite([values[1] for values in learn.recorder.values]).any(): raise ValueError(f"`lr` is {lr:g}: no epoch came to a finite loss; wanted a smaller one")
     return learn
 
 def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-3, bs=16, patience=None, progress=False):
@@ -129,25 +148,26 @@ def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=
     classes, codes = np.unique(y[fit], return_inverse=True)
     known = valid[np.isin(y[valid], classes)]
     if not len(known): raise ValueError("`folds`: the validation people have none of the classes of the people fitted on")
-    with no_random(seed): learn = _train(_network(encoder, len(classes)), (X[fit], codes), (X[known], np.searchsorted(classes, y[known])), nn.CrossEntropyLoss(), F1Score(average='macro'), 'f1_score', epochs, lr, bs, patience, progress)
+    with no_random(seed): learn = _train(_network(encoder, _fc_head(len(classes))), (X[fit], codes), (X[known], np.searchsorted(classes, y[known])), nn.CrossEntropyLoss(), F1Score(average='macro'), 'f1_score', epochs, lr, bs, patience, progress)
     return X, _Finetuned(learn, classes), learn.keep_best.best_epoch+1, fit
 
 def finetune_regression(X:np.ndarray,   # (N, C, L) segments
                         y:np.ndarray,   # (N,) numbers
                         fit:np.ndarray, # Rows to fit on
                         valid:np.ndarray,# Rows that choose the epoch
-                        encoder, seed:int=0, epochs:int=10, lr:float=1e-3, bs:int=16, patience:int=None, progress:bool=False):
-    "An encoder with a head that gives a number, trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for a `y` that is not finite, or no rows"
+                        encoder, seed:int=0, epochs:int=10, lr:float=1e-4, bs:int=16, patience:int=None, progress:bool=False):
+    "An encoder with a linear layer that gives a number, from its frozen probe on trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for a `y` that is not finite, or no rows"
     y = np.asarray(y)
     if y.shape!=(len(X),) or y.dtype.kind not in 'iuf' or not np.isfinite(y).all(): raise ValueError(f"`y` has shape {y.shape}, {y.dtype}; wanted a finite number for each of the {len(X)} segments")
     for name,rows in dict(fit=fit, valid=valid).items():
         if not len(rows): raise ValueError(f"`{name}` is empty; wanted rows, one or more")
     mean, sd = y[fit].mean(), y[fit].std() or 1.
-    def scaled(rows): return X[rows], ((y[rows]-mean)/sd).astype(np.float32)[:,None]
-    with no_random(seed): learn = _train(_network(encoder, 1), scaled(fit), scaled(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress)
+    scaled = (y-mean)/sd
+    def of(rows): return X[rows], scaled[rows].astype(np.float32)[:,None]
+    with no_random(seed): learn = _train(_norms_frozen(_network(encoder, _probe_head(encoder, X, scaled, fit, valid))), of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, from_probe=True)
     return _FinetunedRegressor(learn, mean, sd)
 
-def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-3, bs=16, patience=None, progress=False):
+def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-4, bs=16, patience=None, progress=False):
     X = features(fit)
     model = finetune_regression(X, y, fit, valid, encoder, seed, epochs, lr, bs, patience, progress)
     return X, model, model.learn.keep_best.best_epoch+1, fit

@@ -336,7 +336,7 @@ class RelConDistance(BasePairwiseTransformerPanel):
 # %% ../nbs/13_transformations.ipynb #7d349227
 class _EncoderAndHead:
     "What classifier and regressor share: arguments, the encoder, who is held out, the embeddings"
-    def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=1e-3, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
+    def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=None, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
         self.weights = weights
         self.head = head
         self.epochs = epochs
@@ -374,6 +374,8 @@ class _EncoderAndHead:
         if self.head not in known: raise ValueError(f"`head` is {self.head!r}; known are {', '.join(map(repr, known))}")
         _check_whole(epochs=self.epochs, patience=self.patience)
 
+    def _finetuning(self): return dict(encoder=self.encoder_, epochs=self.epochs, bs=self.bs, patience=self.patience, progress=self.verbose, **({} if self.lr is None else dict(lr=self.lr)))
+
     def _Z(self, X): return embed_segments(self.encoder_, _encodable(X))
 
 class RelConClassifier(_EncoderAndHead, BaseClassifier):
@@ -389,8 +391,8 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
         Of 'mlp' and 'finetune', at most.
     patience : int (default=3)
         'mlp' and 'finetune' end when so many epochs have not been better on what is held out.
-    lr : float (default=1e-3)
-        Of 'finetune'.
+    lr : float, optional (default=None)
+        Of 'finetune'. None: 1e-3; of a regressor, which goes on from the frozen encoder's ridge regression, 1e-4.
     bs : int (default=16)
         Of 'finetune'.
     subject : sequence, optional (default=None)
@@ -439,7 +441,7 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
         if self.head=='finetune':
             X, valid = _encodable(X), valid[np.isin(y[valid], y[fit])]
             if not len(valid): valid = fit
-            self.model_ = protocols['finetune'](lambda rows: X, y, fit, valid, seed, encoder=self.encoder_, epochs=self.epochs, lr=self.lr, bs=self.bs, patience=self.patience, progress=self.verbose)[1]
+            self.model_ = protocols['finetune'](lambda rows: X, y, fit, valid, seed, **self._finetuning())[1]
             del self.model_.learn.dls                                                       # nobody's recordings are kept
         else:
             Z, more = self._Z(X), more | (dict(epochs=self.epochs, patience=self.patience) if self.head=='mlp' else {})
@@ -465,7 +467,7 @@ class RelConRegressor(_EncoderAndHead, BaseRegressor):
     weights : str or path, optional (default=None)
         File of `save_weights`. None: pretrain on the panel, as `RelConTransformer` does.
     head : {'linear', 'finetune'} (default='linear')
-        Ridge regression on the frozen encoder, or encoder and head trained together.
+        Ridge regression on the frozen encoder, or encoder and ridge regression trained on together, as long as what is held out gains by it.
     epochs, patience, lr, bs, subject, valid_pct, nf, pretrain_epochs, distance, n_within, verbose, random_state
         As in `RelConClassifier`.
 
@@ -498,7 +500,7 @@ class RelConRegressor(_EncoderAndHead, BaseRegressor):
         y = np.asarray(y, float)
         fit, valid = self._held_out(len(X))
         if self.head=='finetune':
-            self.model_ = finetune_regression(_encodable(X), y, fit, valid, self.encoder_, _seed(self.random_state), self.epochs, self.lr, self.bs, self.patience, self.verbose)
+            self.model_ = finetune_regression(_encodable(X), y, fit, valid, seed=_seed(self.random_state), **self._finetuning())
             del self.model_.learn.dls
         else:
             Z = self._Z(X)
