@@ -131,15 +131,14 @@ def _norms_frozen(net):
         if isinstance(layer, bn_types): layer.requires_grad_(False)
     return net
 
-def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, progress, from_probe=False):
-    "A learner at the best of its epochs, as the validation people see it (`from_probe`: or as it began); ends when `patience` epochs have brought nothing better"
+def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, progress, start=None):
+    "A learner at the best of its epochs, as the validation people see it, or, with `start`, the loss that it begins with, as it began; ends when `patience` epochs have brought nothing better"
     with warnings.catch_warnings(): from tsai.models.utils import ts_splitter              # here, for it brings torchvision, and tsai silences the whole process
     dls = DataLoaders.from_dsets(*[TensorDataset(*map(torch.from_numpy, o)) for o in (train, valid)], bs=min(bs, len(train[0])), device=default_device())
-    cbs = [KeepBest(monitor), *([BnFreeze()] if from_probe else []), *([EarlyStoppingCallback(monitor, patience=patience)] if patience else [])]
+    cbs = [KeepBest(monitor), BnFreeze(), *([EarlyStoppingCallback(monitor, patience=patience)] if patience else [])]
     learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=cbs)
-    with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging():
-        if from_probe: learn.keep_best.start = learn.validate()[0]
-        learn.fit(epochs, lr)
+    learn.keep_best.start = start
+    with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging(): learn.fit(epochs, lr)
     if not np.isfinite([values[1] for values in learn.recorder.values]).any(): raise ValueError(f"`lr` is {lr:g}: no epoch came to a finite loss; wanted a smaller one")
     return learn
 
@@ -164,7 +163,10 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
     mean, sd = y[fit].mean(), y[fit].std() or 1.
     scaled = (y-mean)/sd
     def of(rows): return X[rows], scaled[rows].astype(np.float32)[:,None]
-    with no_random(seed): learn = _train(_norms_frozen(_network(encoder, _probe_head(encoder, X, scaled, fit, valid))), of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, from_probe=True)
+    with no_random(seed):
+        net   = _norms_frozen(_network(encoder, _probe_head(encoder, X, scaled, fit, valid)))
+        start = mean_squared_error(scaled[valid], embed_segments(net, X[valid])[:,0])
+        learn = _train(net, of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, start)
     return _FinetunedRegressor(learn, mean, sd)
 
 def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-4, bs=16, patience=None, progress=False):
