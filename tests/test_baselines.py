@@ -262,6 +262,20 @@ def test_rebar_takes_the_nearest_companion(dls):
         assert torch.equal(d.argmin(1), positive) and int(W)==3
         assert loss==pytest.approx(rebar_loss(z, anchors, candidates, positive, 3).item(), rel=1e-5)
 
+def test_a_masked_distance_that_diverged_does_not_rank(dls):
+    broken = MaskedDistance(nf=4)
+    for p in broken.parameters(): p.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match='`distance` gave NaN or infinity'): silently(rebar_learner(dls, broken, **small), 1)
+
+def test_rebar_fits_its_distance_as_it_is_told(few):
+    def seeded():
+        set_seed(0)
+        return relcon_dls(few[::8], n_groups=4, n_within=3, anchors='all', seed=0)
+    encoder = RelConResNet34(nf=1)
+    learn, masked = rebar_learner(seeded(), arch=encoder, distance_epochs=2, distance_lr=3e-3), masked_learner(seeded())
+    silently(masked, 2, 3e-3)
+    for name,w in masked.model.state_dict().items(): torch.testing.assert_close(learn.rebar.distance.state_dict()[name], w)
+
 def test_fitting_the_masked_distance_lowers_its_error(dls):
     set_seed(0)
     learn = masked_learner(dls, MaskedDistance(nf=8), bs=16)
@@ -290,9 +304,13 @@ def test_what_a_method_cannot_do_is_told_before_it_trains(few, dls):
     short = relcon_dls(few.X[:,:,:40], np.arange(len(few))//8, n_groups=2, n_within=0, rate=50)
     with pytest.raises(ValueError, match='`dls` has segments of 40 samples; AugPred asks about 44 or more'): augpred_learner(short, **small)
     with pytest.raises(ValueError, match='`n_augment` is 0'): simclr_learner(dls, n_augment=0, **small)
-    for wrong in (0., 1., 1.5, np.nan, 'x', True):
+    for wrong in (0., 1., 1e-6, .9, 1.5, np.nan, 'x', True):
         with pytest.raises(ValueError, match='`r` is'): mvp_learner(dls, r=wrong, **small)
-        if wrong not in (0., 1.):
-            with pytest.raises(ValueError, match='`alpha` is'): rebar_learner(dls, alpha=wrong, **small)
+    for wrong in (-.1, 1.5, np.nan, 'x', True):
+        with pytest.raises(ValueError, match='`alpha` is'): rebar_learner(dls, alpha=wrong, **small)
+    with pytest.raises(ValueError, match='`dls` has batches of one'): simclr_learner(get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=1, num_workers=0), **small)
+    for make in (simclr_learner, augpred_learner):
+        with pytest.raises(ValueError, match='`by_motion` is 3'): make(dls, by_motion=3, **small)
+    assert augpred_learner(relcon_dls(few.X[:,:,:44], np.arange(len(few))//8, n_groups=2, n_within=0, rate=50), **small)
     for make in (simclr_learner, augpred_learner, mvp_learner):
         with pytest.raises(ValueError, match='`bs` is 1; wanted a whole number, 2 or more'): make(dls, bs=1, **small)

@@ -263,7 +263,7 @@ def test_a_crop_that_cannot_be_is_told_before_a_distance_is_fitted(dls, kw, says
 @pytest.mark.parametrize('pool, shape', [('within', dict(n_groups=8, n_within=0)), ('between', dict(n_groups=1, n_within=3))])
 def test_a_pool_that_is_empty(few, pool, shape):
     dls = relcon_dls(few[::3], splits=subject_splits(few[::3].subject), **shape)
-    with pytest.raises(ValueError, match=f"`candidates` is '{pool}': of these"): silently(make(dls, candidates=pool), 1)
+    with pytest.raises(ValueError, match=f"`candidates` is '{pool}', but"): silently(make(dls, candidates=pool), 1)
 
 def test_a_last_batch_of_one_has_nobody_to_compare_with_and_costs_nothing(few):
     ts_dls = get_ts_dls(few.X[:33], splits=(list(range(17)), list(range(17, 33))), tfms=None, bs=[16,16], num_workers=0, drop_last=False)

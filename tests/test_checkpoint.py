@@ -14,11 +14,11 @@ from fastai.optimizer import OptimWrapper, SGD, ranger
 from fastai.torch_core import params, set_seed
 from tsai.data.core import get_ts_dls
 import tsai_relcon.checkpoint as room
-from tsai_relcon.augment import TSRandomAugment
+from tsai_relcon.augment import TSRandomAugment, add_noise, scale
 from tsai_relcon.baselines import simclr_learner
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import KeepBest, StopOnInterrupt
-from tsai_relcon.checkpoint import Checkpoint, random_state, read_checkpoint, set_random_state, write_checkpoint
+from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import SaveWeights, motif_learner, relcon_learner, weights_info
@@ -410,7 +410,7 @@ def test_a_checkpoint_of_another_fit_is_refused_by_name(says, some, started):
 def test_other_options_of_another_method_are_refused(some, tmp_path):
     def fit(resume, *cbs, **kw): fitted(simclr_learner(grouped(some), arch_config=dict(nf=2), bs=16, metrics=[], **kw), Checkpoint(tmp_path/'ck', 0, resume=resume), *cbs)
     fit(False, crop=64, aug_pred=4.)
-    for kw,says in ((dict(crop=64, aug_pred=1.), 'aug_pred of SimCLR is 1.0, there 4.0'), (dict(crop=60, aug_pred=4.), 'crop of SimCLR is 60'), (dict(crop=64, aug_pred=4., tau=.2), 'tau of SimCLR')):
+    for kw,says in ((dict(crop=64, aug_pred=4., fs=dict(noise=add_noise, scale=scale)), r"fs of SimCLR is .*, there "), (dict(crop=64, aug_pred=1.), 'aug_pred of SimCLR is 1.0, there 4.0'), (dict(crop=60, aug_pred=4.), 'crop of SimCLR is 60'), (dict(crop=64, aug_pred=4., tau=.2), 'tau of SimCLR')):
         with pytest.raises(ValueError, match=f'is of another fit: .*{says}'): fit(True, **kw)
 
 def test_another_distance_is_refused(some, tmp_path):
@@ -476,3 +476,7 @@ def test_an_attention_and_another_stores_recordings_tell_fits_apart(some, tmp_pa
             for who in np.unique(some.subject): w.append(sign*np.concatenate(some.X[some.subject==who][:40], 1).T, who)
         return room._of_loader(relcon_dls(open_store(tmp_path/name, 128), n_groups=2, n_within=2, small_groups='drop', seed=0).train)
     assert of_store('one', 1)!=of_store('two', -1)
+
+def test_of_options_by_name_those_that_differ_are_told():
+    now, then = {'fs': dict(noise='f', scale='g'), 'tau': .1}, {'fs': dict(noise='f', scale='h', negation='n'), 'tau': .1}
+    assert _differences(now, then)==["fs is {'scale': 'g', 'negation': None}, there {'scale': 'h', 'negation': 'n'}"] and _differences(now, now)==[]

@@ -1,5 +1,6 @@
 "Commands as a user types them: what they write, and one clear line for bad input"
 import json, os, re, signal, subprocess, sys, time
+from inspect import signature
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -200,6 +201,7 @@ def test_joint_pretraining_is_that_of_the_library(csvs, tmp_path, monkeypatch):
     relcon_pretrain(str(csvs), str(tmp_path/'w'), rate=50, length=128, width=2, epochs=1, distance_epochs=1, joint=True, unit='m/s2', subject='file')
     learn = seen[-1]                                                               # the first one is made to see whether it can be
     for k,v in load_distance(tmp_path/'w/distance.safetensors').state_dict().items(): torch.testing.assert_close(learn.rel_con.distance.state_dict()[k], v)
+    assert json.loads((tmp_path/'w/run.json').read_text())['settings']['distance_lr']==signature(plain).parameters['distance_lr'].default==.004
     assert (learn.rel_con.weight, learn.rel_con.aug_pred, learn.rel_con.motion_only)==(.3, 4., True)
     assert sum(len(dl.dataset) for dl in learn.dls.loaders)==len(tsai_relcon.cli._read(str(csvs), 50., 128, label='none', unit='m/s2', subject='file')[0])
 

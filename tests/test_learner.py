@@ -1,5 +1,7 @@
 "Learners, embeddings, and weights that are refused when they do not fit"
 import json, warnings
+from inspect import signature
+from copy import deepcopy
 from pathlib import Path
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
 from tsai_relcon.callback import StopOnInterrupt
+from tsai_relcon.core import DataWarning
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.torch_core import set_seed
-from tsai_relcon.augment import add_noise, scale
-from tsai_relcon.baselines import augpred_learner, rebar_learner, simclr_learner
+from tsai_relcon.augment import add_noise, mild_augmentations, scale
+from tsai_relcon.baselines import augpred_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
@@ -67,10 +70,23 @@ def test_an_encoder_of_ones_own(dls):
     silently(learn, 1)
     assert get_embeddings(learn, dls.valid.dataset.segs).shape[1]==8
 
-def test_what_is_no_encoder(dls):
+def test_attributes_called_encoder_and_embed_are_its_own_matter(dls):
+    class Patches(nn.Module):
+        def __init__(self): super().__init__(); self.embed, self.encoder = nn.Conv1d(3, 8, 8, 8), nn.Conv1d(8, 8, 3)
+        def forward(self, x): return self.encoder(self.embed(x)).mean(-1)
+    net, segs = Patches(), dls.valid.dataset.segs
+    learn = relcon_learner(dls, 'spectrum', arch=net)
+    silently(learn, 1)
+    with torch.no_grad(): np.testing.assert_allclose(get_embeddings(learn, segs), net(torch.from_numpy(segs.X)), atol=1e-5)
+    assert encoder_of(net) is net
+
+def test_what_is_no_encoder(dls, capsys):
     with_head = relcon_learner(dls, 'spectrum', arch_config=dict(nf=2), projection=(4,)).model
-    for arch,says in ((with_head, '`arch` is a WithHead, .*encoder_of'), (nn.Flatten(), '`arch` is a Flatten that has nothing to train')):
-        with pytest.raises(ValueError, match=says): relcon_learner(dls, 'spectrum', arch=arch)
+    for arch,says in ((with_head, 'a WithHead, .*encoder_of'), (lambda *_: with_head, 'a WithHead, .*encoder_of'), (nn.Flatten(), 'a Flatten that has nothing to train'), (lambda *_: nn.Flatten(), 'a Flatten that has nothing to train'), (lambda *_: 7, 'makes a int; wanted a module'),
+                      (RelConResNet34(4, nf=2), 'takes no segments of 3 channels and 128 samples'), (nn.Conv1d(3, 4, 3), r'makes \(2, 4, 126\) of two segments')):
+        for make in (relcon_learner, joint_learner, rebar_learner, simclr_learner):
+            with pytest.raises(ValueError, match=says): make(dls, arch=arch)
+    assert 'fitting' not in capsys.readouterr().out
     assert relcon_learner(dls, 'spectrum', arch=encoder_of(with_head)).model is with_head.encoder
     for make in (joint_learner, simclr_learner):
         with pytest.raises(ValueError, match='`projection` is 7'): make(dls, projection=7, arch_config=dict(nf=2))
@@ -87,7 +103,30 @@ def test_a_joint_encoder_in_tsai(few, dls, tmp_path):
 def test_ablation_without_augmentation_is_one_argument(dls):
     assert motif_learner(dls, n_augment=0).motif_reconstruction.n_augment==0
 
+def test_a_misspelled_option_is_told_before_a_fit(dls, capsys):
+    for make in (relcon_learner, rebar_learner, joint_learner):
+        with pytest.raises(TypeError, match='n_augments'): make(dls, n_augments=2, arch_config=dict(nf=2))
+    assert 'fitting' not in capsys.readouterr().out
+
+def test_callbacks_may_come_as_a_generator(dls):
+    for make in (relcon_learner, joint_learner, rebar_learner):
+        assert any(isinstance(cb, StopOnInterrupt) for cb in make(dls, cbs=(cb for cb in [StopOnInterrupt()]), distance_epochs=1, arch_config=dict(nf=2)).cbs)
+
+def test_the_paper_s_first_fit_is_flat(few):
+    def seeded():
+        set_seed(0)
+        return relcon_dls(few[::8], n_groups=4, n_within=3, anchors='all', seed=0)
+    encoder = RelConResNet34(nf=1)
+    learn, motif = relcon_learner(seeded(), arch=encoder, distance_epochs=2, distance_lr=3e-3), motif_learner(seeded())
+    silently(motif, 2, 3e-3)
+    for name,w in motif.model.state_dict().items(): torch.testing.assert_close(learn.rel_con.distance.state_dict()[name], w)
+
 # ---- views, ranking and questions together
+
+def test_defaults_are_those_that_were_measured():
+    has = {k: p.default for k,p in signature(joint_learner).parameters.items()}
+    assert (has['distance_lr'], has['distance_epochs'], has['bs'], has['weight'], has['aug_pred'], has['nearest'], has['shortlist'], has['gravity'])==(4e-3, 10, 128, .3, 4., 3, 8, .1)
+    assert set(mild_augmentations)=={'noise','scale','time_warp','permutation'}
 
 def of_callback(cb):
     "What a callback was made with: everything but the objects that it holds for itself"
@@ -135,11 +174,14 @@ def test_a_distance_with_gravity_is_told(dls, tmp_path):
     for fit,tells in ((motif_learner, True), (motion_learner, False)):
         motif = fit(dls, metrics=[])
         silently(motif, 1)
-        for distance in (motif, save_weights(motif, tmp_path/f'{tells}.safetensors')):
+        for distance in (motif, motif.model, deepcopy(motif.model), save_weights(motif, tmp_path/f'{tells}.safetensors'), save_weights(motif.model, tmp_path/f'{tells}_net.safetensors', rate=50)):
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter('always')
                 joint_learner(dls, distance, arch_config=dict(nf=2))
             assert any('with their gravity' in str(w.message) for w in told)==tells
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', DataWarning)
+        for distance in ('spectrum', MotifDistance()): joint_learner(dls, distance, arch_config=dict(nf=2))
 
 def test_a_distance_that_diverged_does_not_rank(dls):
     for make in (relcon_learner, joint_learner):
@@ -147,11 +189,12 @@ def test_a_distance_that_diverged_does_not_rank(dls):
         for p in broken.parameters(): p.data.fill_(torch.nan)
         with pytest.raises(ValueError, match='`distance` gave NaN or infinity'): silently(make(dls, broken, arch_config=dict(nf=2)), 1)
 
-@pytest.mark.parametrize('make', [motif_learner, motion_learner, lambda dls: relcon_learner(dls, 'euclidean', arch_config=dict(nf=2)), lambda dls: joint_learner(dls, 'spectrum', arch_config=dict(nf=2)), lambda dls: simclr_learner(dls, arch_config=dict(nf=2)), lambda dls: augpred_learner(dls, arch_config=dict(nf=2))])
+@pytest.mark.parametrize('make', [motif_learner, motion_learner, lambda dls: relcon_learner(dls, 'euclidean', arch_config=dict(nf=2)), lambda dls: joint_learner(dls, 'spectrum', arch_config=dict(nf=2)), lambda dls: simclr_learner(dls, arch_config=dict(nf=2)), lambda dls: augpred_learner(dls, arch_config=dict(nf=2)), lambda dls: mvp_learner(dls, arch_config=dict(nf=2))])
 def test_segments_of_tsais_dls_with_nan_are_told(few, make):
-    X = few.X.copy()
-    X[:,0,5] = np.nan
-    with pytest.raises(ValueError, match='`dls` has NaN or infinity in 16 of the 16 segments'): silently(make(get_ts_dls(X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)), 1)
+    for rows,wrong in ((slice(None), np.nan), (slice(None, None, 2), np.inf)):
+        X = few.X.copy()
+        X[rows,0,5] = wrong
+        with pytest.raises(ValueError, match=r'`dls` has NaN or infinity in \d+ of the 16 segments'): silently(make(get_ts_dls(X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)), 1)
 
 @pytest.mark.parametrize('make', [relcon_learner, joint_learner, rebar_learner])
 def test_a_fit_beforehand_is_checked_beforehand(dls, tmp_path, capsys, make):
@@ -160,7 +203,9 @@ def test_a_fit_beforehand_is_checked_beforehand(dls, tmp_path, capsys, make):
         with pytest.raises(ValueError, match=says): make(dls, arch_config=dict(nf=2), **wrong)
     assert 'fitting' not in capsys.readouterr().out
 
-def test_candidates_of_groups_want_groups(dls, capsys):
+def test_candidates_of_groups_want_groups(few, dls, capsys):
+    for groups,candidates in (((8, 0), 'within'), ((1, 8), 'between')):
+        with pytest.raises(ValueError, match=f"`candidates` is '{candidates}', but"): relcon_learner(relcon_dls(few, n_groups=groups[0], n_within=groups[1]), candidates=candidates)
     for candidates in ('within','between'):
         with pytest.raises(ValueError, match=f"`candidates` is '{candidates}', but these batches have no groups"): relcon_learner(segment_dls(dls), candidates=candidates)
     assert 'fitting' not in capsys.readouterr().out
@@ -173,9 +218,11 @@ def test_joint_of_tsais_dls_takes_their_batches(few):
 
 @pytest.mark.parametrize('wrong, says', [(dict(crop=20), '`crop` is 20'), (dict(weight=0), '`weight` is 0'), (dict(aug_pred=-1.), '`aug_pred` is -1'), (dict(nearest=0), '`nearest` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(gravity=-1.), '`gravity` is -1'),
                                          (dict(n_augment=0), '`n_augment` is 0'), (dict(projection=None), '`projection` is None'), (dict(bs=0), '`bs` is 0'), (dict(bs=1), '`bs` is 1'), (dict(by_motion=3), '`by_motion` is 3'), (dict(own_view=False), '`own_view` is False, which is not open'), (dict(loss='binary'), "`loss` is 'binary', which"), (dict(candidates='within'), "`candidates` is 'within', which"),
-                                         (dict(gravity=None), '`gravity` is None'), (dict(arch='TSTPlus', arch_config=None), '`arch` cannot embed views of 96 samples'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'")])
+                                         (dict(gravity=None), '`gravity` is None'), (dict(arch='TSTPlus', arch_config=None), '`arch` cannot embed views of 96 samples'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'"), (dict(fs=dict(spoil=lambda x: x, scale=scale)), "`fs` has 'spoil', which disturbs no segments"), (dict(fs=dict(cut=lambda x, generator=None: x[...,1:], scale=scale)), "`fs` has 'cut', which changes")])
 def test_bad_input_of_joint_is_told_before_a_fit(dls, capsys, wrong, says):
     with pytest.raises(ValueError, match=says): joint_learner(dls, **(dict(arch_config=dict(nf=2))|wrong))
+    if 'arch' in wrong: return
+    assert joint_learner(dls, 'spectrum', arch=RelConResNet34(nf=2).train()).model.training
     assert 'fitting' not in capsys.readouterr().out
 
 def test_joint_wants_dls(few):
@@ -320,6 +367,7 @@ def test_what_does_not_fit_the_data_is_refused(dls, learn, tmp_path):
     with pytest.raises(ValueError, match='6 channels'): relcon_learner(dls, MotifDistance(6))
     other = load_distance(save_weights(MotifDistance(), tmp_path/'d', rate=100))
     with pytest.raises(ValueError, match='100 Hz; the data have 50'): relcon_learner(dls, other)
+    with pytest.raises(ValueError, match='100 Hz; the data have 50'): joint_learner(dls, motif_learner(relcon_dls(dls.valid.dataset.segs.X, np.arange(len(dls.valid.dataset))//8, n_groups=2, n_within=1, rate=100)))
     with pytest.raises(ValueError, match='arch_config'): relcon_learner(dls, euclidean, arch=RelConResNet34(nf=4), arch_config=dict(nf=8))
     with pytest.raises(ValueError, match='`arch`'): relcon_learner(dls, euclidean, arch='ResNet34')
     with pytest.raises(ValueError, match='`rate` is 100'): save_weights(learn, tmp_path/'e', rate=100)

@@ -22,13 +22,14 @@ from fastcore.basics import listify
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
+from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
-from .batches import GroupDL, check_count, segment_dls
-from .callback import DisturbedPretext, Views, KeepBest, LeftOut, no_loss
+from .batches import GroupDL, check_count, check_switch, segment_dls
+from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_dls, check_first_fit, check_views, embedding_width, fit_first, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, check_weight, cosine_similarities, info_nce, nt_xent, task_loss
-from .models import RelConResNet34, WithHead
+from .models import Pretraining, RelConResNet34, WithHead
 
 # %% ../nbs/11_baselines.ipynb #0c879e8f
 class SimCLR(Views, DisturbedPretext):
@@ -62,8 +63,10 @@ def view_accuracy(z:Tensor, # (2B, E) of the views
 def _plain(dls, bs, by_motion=False):
     "Batches of two or more without groups"
     check_dls(dls)
-    check_count('bs', bs, 2)
-    return segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls
+    check_count('bs', bs, 2), check_switch('by_motion', by_motion)
+    if isinstance(dls.train, GroupDL): return segment_dls(dls, bs, by_motion)
+    if dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
+    return dls
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
@@ -242,6 +245,7 @@ def rebar_loss(z:Tensor,        # (B, E) embeddings
     return alpha*between + (1-alpha)*within
 
 def _check_companions(dls):
+    "Raises ValueError where an anchor has not both a companion to be near and one to be far"
     if not isinstance(dls.train, GroupDL) or dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
 
 class REBAR(LeftOut, DisturbedPretext):
@@ -266,7 +270,8 @@ class REBAR(LeftOut, DisturbedPretext):
         anchors, candidates = [i.to(x.device) for i in self.dl.index]
         W = self.dl.n_within
         hidden = hide_half(x[anchors], self.generator)
-        self.learn.yb = (anchors, candidates, masked_distances(self.distance, x, anchors, candidates[:,:W], hidden).argmin(1), torch.tensor(W))
+        d = check_distances(masked_distances(self.distance, x, anchors, candidates[:,:W], hidden))
+        self.learn.yb = (anchors, candidates, d.argmin(1), torch.tensor(W))
     def loss_func(self, z, anchors, candidates, positive, n_within): return rebar_loss(z, anchors, candidates, positive, int(n_within), self.tau, self.alpha)
 
 @delegates(Learner.__init__, but=['model','loss_func','cbs'])
@@ -284,15 +289,17 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
     _check_companions(dls)
-    encoder, method = make_encoder(dls, arch, arch_config), partial(REBAR, tau=tau, alpha=alpha)
+    method = partial(REBAR, tau=tau, alpha=alpha)
+    learn  = Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=cbs, **kwargs)          # what is wrong should be said before a fit, not after
     if distance is None:
-        method(MaskedDistance(dls.vars, nf=1))                 # what is wrong should be said before a fit, not after
-        check_first_fit(distance_epochs, distance_lr, cbs)
+        with no_random(): method(MaskedDistance(dls.vars, nf=1))
+        check_first_fit(distance_epochs, distance_lr, learn.cbs)
         distance = fit_first(masked_learner(dls), distance_epochs, distance_lr)
-    return Learner(dls, encoder, loss_func=no_loss, cbs=[method(distance)] + listify(cbs), **kwargs)
+    learn.add_cb(method(distance))
+    return learn
 
 # %% ../nbs/11_baselines.ipynb #0286aeca
-class StretchedBackbone(nn.Module):
+class StretchedBackbone(Pretraining):
     "A backbone whose features are stretched to the length of its input, for heads that answer sample by sample"
     def __init__(self, encoder,      # With `backbone`, `head_nf` and `embed`
                  c_out:int,          # Numbers a sample
@@ -320,6 +327,9 @@ def _mended_mvp():
         def restore(self):
             if self.kept is not None: self.learn.loss_func, self.learn.metrics = self.kept
             self.kept = None
+        def before_batch(self):
+            check_finite(self.x)
+            super().before_batch()
         def after_epoch(self): pass                               # nothing is written; it would look for a row of the recorder
         def after_fit(self):
             super().after_fit()
@@ -337,6 +347,6 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                )->Learner:
     "A Learner that pretrains an encoder by tsai's masked value prediction"
     dls = _plain(dls, bs)
-    if isinstance(r, bool) or not isinstance(r, (int,float,np.number)) or not 0<r<1: raise ValueError(f"`r` is {r!r}; wanted a share of the samples above 0 and below 1")
+    if isinstance(r, bool) or not isinstance(r, (int,float,np.number)) or not .01<=r<=.75: raise ValueError(f"`r` is {r!r}; wanted a share of the samples from 0.01 to 0.75: tsai masks no more")
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
     return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)

@@ -175,7 +175,7 @@ def _settings(learn)->dict:
 def _differences(now, then):
     "What two fits differ in; of options by name those alone that do"
     def told(k, a, b):
-        if isinstance(a, dict) and isinstance(b, dict): a, b = ({n: o[n] for n in o if a.get(n)!=b.get(n)} for o in (a, b))
+        if isinstance(a, dict) and isinstance(b, dict): a, b = ({n: o.get(n) for n in {**a, **b} if a.get(n)!=b.get(n)} for o in (a, b))
         return f"{k} is {a!r:.60}, there {b!r:.60}"
     return [told(k, now.get(k), then.get(k)) for k in {**now, **then} if now.get(k)!=then.get(k)]
 

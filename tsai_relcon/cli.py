@@ -375,7 +375,7 @@ def relcon_pretrain(
     lr:float=1e-3,             # Its rate of learning, one cycle
     distance:str='',           # Weights of a distance fitted earlier; none: fit one first
     distance_epochs:int=10,    # Of the distance
-    distance_lr:float=1e-3,    # Its rate of learning, one cycle
+    distance_lr:float=0.,      # Its rate of learning, one cycle; 0: its own (0.001, with --joint 0.004)
     groups:int=16,             # Groups of neighbours a batch
     within:int=15,             # Candidates an anchor has in its own group
     anchors:str='all',         # 'one' anchor a group as in the paper, or 'all'
@@ -393,6 +393,7 @@ def relcon_pretrain(
     **reading
 ):
     "Pretrain an encoder by RelCon on recordings, labelled or not (of a publisher's archive the stretches that its reader knows)"
+    distance_lr = distance_lr or (4e-3 if joint else 1e-3)
     settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
     from fastai.torch_core import no_random, set_seed
     from tsai_relcon.batches import relcon_dls
@@ -436,7 +437,7 @@ def _check_joint(settings):
     "Raises ValueError for options of grouped batches, and of a distance with gravity"
     defaults = {k: signature(relcon_pretrain).parameters[k].default for k in ('groups','within','anchors','neighbourhood','redraw','motion_only')}
     given = [f"`{k}` is {settings[k]!r}" for k,v in defaults.items() if settings[k]!=v]
-    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion; wanted one of either")
+    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion: leave these out, or --joint")
 
 def _arch_config(arch, width, length):
     "What the encoder is made with. Raises ValueError for a width that another than the ResNet-34 would not know"

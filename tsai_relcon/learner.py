@@ -8,8 +8,8 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'make_encoder', 'embedding_width', 'with_projection',
            'check_views', 'check_first_fit', 'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner',
            'joint_learner', 'get_embeddings', 'embed_segments', 'validation_transform', 'subject_marks',
-           'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info', 'load_encoder',
-           'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
+           'pretrained_on', 'fitted_on_motion', 'check_unchanged', 'save_weights', 'file_info', 'weights_info',
+           'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -34,9 +34,9 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 from .core import Segments, check_rate, check_windows, tell
-from .batches import GroupDL, check_count, segment_dls
-from .augment import aug_pred_tasks, mild_augmentations, samples_asked_about
-from .models import BackboneEncoder, MeanOverTime, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
+from .batches import GroupDL, check_count, check_switch, segment_dls
+from .augment import aug_pred_tasks, augmentations, mild_augmentations, samples_asked_about
+from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
 from .losses import check_weight, rank_correlation
 from .distance import MotifDistance
@@ -87,20 +87,21 @@ def _fitting_distance(distance, dls):
     rate = dls.rate if hasattr(dls, 'rate') else None
     if isinstance(distance, str) and distance in plain_distances: return distance
     if isinstance(distance, (str,Path)): return load_distance(distance, rate)
+    trained = known_of(distance).get('rate')
     if isinstance(distance, Learner): distance = distance.model
     if isinstance(distance, MotifDistance):
         if distance.config['c_in']!=dls.vars: raise ValueError(f"`distance` is for {distance.config['c_in']} channels; the data have {dls.vars}")
-        trained = known_of(distance).get('rate')
         if rate and trained and not np.isclose(rate, trained, rtol=1e-3): raise ValueError(f"`distance` was trained on {trained:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     return distance
 
 def make_encoder(dls, arch, arch_config=None):
-    "The encoder that a learner is asked to train. Raises ValueError for an architecture that is not known, or cannot be one"
+    "The encoder that a learner is asked to train. Raises ValueError for an architecture that is not known, or is none that gives an embedding of these segments"
+    return _check_embeds(_made(dls, arch, arch_config), dls)
+
+def _made(dls, arch, arch_config):
     if isinstance(arch, str): arch = named_arch(arch)
     if arch_config is not None and not isinstance(arch_config, dict): raise ValueError(f"`arch_config` is {arch_config!r}; wanted arguments by name, such as dict(nf=16)")
     if isinstance(arch, nn.Module):
-        if encoder_of(arch) is not arch: raise ValueError(f"`arch` is a {type(arch).__name__}, an encoder with the head that it pretrained with; wanted encoder_of(it)")
-        if not any(p.requires_grad for p in arch.parameters()): raise ValueError(f"`arch` is a {type(arch).__name__} that has nothing to train; wanted an encoder (B, C, L) -> (B, E)")
         if arch_config: raise ValueError(f"`arch_config` is {arch_config}, but `arch` is a module already; configure it where it is made")
         return tsai_encoder(arch, dls.vars, dls.len) if is_of_tsai(arch) and hasattr(arch, 'backbone') else arch      # of these the head is not used
     if is_of_tsai(arch): return tsai_encoder(arch, dls.vars, dls.len, arch_config)
@@ -108,12 +109,19 @@ def make_encoder(dls, arch, arch_config=None):
     if callable(arch): return arch(dls.vars, None, **(arch_config or {}))
     raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, its name, or a module")
 
+def _check_embeds(encoder, dls):
+    says = f"`arch` is or makes a {type(encoder).__name__}"
+    if not isinstance(encoder, nn.Module): raise ValueError(f"{says}; wanted a module, an encoder (B, C, L) -> (B, E)")
+    if isinstance(encoder, Pretraining): raise ValueError(f"{says}, an encoder with the head that it pretrained with; wanted encoder_of(it)")
+    if not any(p.requires_grad for p in encoder.parameters()): raise ValueError(f"{says} that has nothing to train; wanted an encoder (B, C, L) -> (B, E)")
+    try: z = embed_segments(encoder, np.zeros((2, dls.vars, dls.len), np.float32))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as e: raise ValueError(f"{says} that takes no segments of {dls.vars} channels and {dls.len} samples ({e})") from None
+    if z.ndim!=2 or len(z)!=2: raise ValueError(f"{says} that makes {z.shape} of two segments of {dls.vars} channels and {dls.len} samples; wanted an embedding each, (2, E)")
+    return encoder
+
 def embedding_width(encoder, dls)->int:
     "How many numbers an embedding has"
-    was_training = encoder.training
-    with torch.no_grad(): z = encoder.eval()(torch.zeros(1, dls.vars, dls.len, device=next(encoder.parameters()).device))
-    encoder.train(was_training)
-    return z.shape[1]
+    return embed_segments(encoder, np.zeros((1, dls.vars, dls.len), np.float32)).shape[1]
 
 def with_projection(encoder, dls, widths:tuple, questions:int=0)->WithHead:
     "An encoder with an MLP for the time of pretraining, and a linear layer for so many questions beside it. Raises ValueError unless `widths` are whole numbers above 0"
@@ -127,6 +135,10 @@ def check_views(method, model, dls):
     x, device, was_training = torch.randn(8, dls.vars, dls.len), next(model.parameters()).device, model.training
     wanted = f"`crop` is {method.crop}, `aug_pred` {method.aug_pred}, of segments of {dls.vars} channels and {dls.len} samples"
     with no_random():
+        for name,f in (augmentations if method.fs is None else method.fs).items():                    # one by one: which of them a view draws is chance
+            try: same = f(x.clone(), generator=None).shape==x.shape
+            except (ValueError, TypeError, RuntimeError, IndexError) as e: raise ValueError(f"`fs` has {name!r}, which disturbs no segments of {dls.vars} channels and {dls.len} samples ({e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
+            if not same: raise ValueError(f"`fs` has {name!r}, which changes the shape of {dls.vars} channels and {dls.len} samples; wanted functions that keep it")
         try: view = method.view(x)[0].to(device)
         except ValueError as e:
             few = f'; AugPred asks about {samples_asked_about} samples or more' if method.aug_pred and (method.crop or dls.len)<samples_asked_about else ''
@@ -150,7 +162,7 @@ def fit_first(learn, epochs, lr, one_cycle=False):
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
     model = model.model if isinstance(model, Learner) else model
-    return model.encoder if hasattr(model, 'encoder') and hasattr(model, 'embed') else model
+    return model.encoder if isinstance(model, Pretraining) else model
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, whose batches are then their own pools of candidates (y is not used)
@@ -180,16 +192,19 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
+    cbs = listify(cbs)
     if distance is None: check_first_fit(distance_epochs, distance_lr, cbs)
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
                      n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
     encoder = make_encoder(dls, arch, arch_config)
     if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
-    check_views(method('euclidean'), encoder, dls)             # what is wrong with the rest should be said before a fit, not after
+    learn = Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=cbs, **kwargs)               # what is wrong with the rest should be said before a fit, not after
+    check_views(method('euclidean'), encoder, dls)
     check_has_groups(candidates, dls.train)
     if distance is None: distance = fit_first(motif_learner(dls), distance_epochs, distance_lr)
-    return Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=[method(_fitting_distance(distance, dls))] + listify(cbs), **kwargs)
+    learn.add_cb(method(_fitting_distance(distance, dls)))
+    return learn
 
 # %% ../nbs/10_learner.ipynb #5a1c0e78
 @delegates(motif_learner, but=['net','fs','motion_only'])
@@ -198,6 +213,7 @@ def motion_learner(dls:DataLoaders, # Of `relcon_dls`, or of tsai
                   )->Learner:
     "`motif_learner` of the distance that `joint_learner` ranks by: of motion without gravity, rebuilt of a candidate's own samples"
     check_dls(dls)
+    _not_open(kwargs, 'motif_learner', 'net', 'fs', 'motion_only')
     return motif_learner(dls, MotifDistance(dls.vars, values='own'), fs=mild_augmentations, motion_only=True, **kwargs)
 
 @delegates(relcon_learner, but=['own_view','motion_only','candidates','loss'])
@@ -219,24 +235,29 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
                  )->Learner:
     "A Learner that pretrains an encoder by three questions about two views of each segment: SimCLR's, RelCon's and AugPred's. Raises ValueError for malformed arguments"
     check_dls(dls)
-    fixed = [n for n in ('own_view','motion_only','candidates','loss') if n in kwargs]
-    if fixed: raise ValueError(f"`{fixed[0]}` is {kwargs[fixed[0]]!r}, which is not open here; `relcon_learner` has it as an option")
-    if distance is None: check_first_fit(distance_epochs, distance_lr, kwargs.get('cbs'))
+    check_switch('by_motion', by_motion)
+    _not_open(kwargs, 'relcon_learner', 'own_view', 'motion_only', 'candidates', 'loss')
+    kwargs['cbs'] = listify(kwargs.get('cbs'))
+    if distance is None: check_first_fit(distance_epochs, distance_lr, kwargs['cbs'])
     else: distance = _of_motion(distance, getattr(dls, 'rate', None))
     batches = segment_dls(dls, check_count('bs', bs, 2), by_motion) if isinstance(dls.train, GroupDL) else dls
-    if crop is None: crop = min(max(samples_asked_about, round(.75*dls.len)), dls.len)
+    if crop is None: crop = min(max(1 if aug_pred is None else samples_asked_about, round(.75*dls.len)), dls.len)
     learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
                       crop=crop, projection=projection, **kwargs)
     if distance is None:
-        with no_random(): learner('euclidean')                 # what is wrong should be said before a fit, not after
+        with no_random(): learner('euclidean', cbs=None)       # what is wrong should be said before a fit, not after
         distance = fit_first(motion_learner(dls), distance_epochs, distance_lr, one_cycle=True)
     return learner(distance)
+
+def _not_open(kwargs, where, *names):
+    "Raises ValueError for arguments that are settled here"
+    for n in names:
+        if n in kwargs: raise ValueError(f"`{n}` is {kwargs[n]!r}, which is not open here; `{where}` has it as an option")
 
 def _of_motion(distance, rate):
     "A distance for `joint_learner`; tells if it is known to have been fitted on segments with their gravity"
     if isinstance(distance, (str,Path)) and distance not in plain_distances: distance = load_distance(distance, rate)
-    fitted = distance.motif_reconstruction.motion_only if hasattr(distance, 'motif_reconstruction') else known_of(distance).get('record', {}).get('motion_only')
-    if fitted is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
+    if fitted_on_motion(distance) is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
     return distance
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
@@ -260,7 +281,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
     model = learn.model if isinstance(learn, Learner) else learn
     if not isinstance(model, nn.Module) or isinstance(model, MotifDistance): raise ValueError(f"`learn` is a {type(model).__name__}; wanted a Learner, or an encoder such as `load_encoder` gives")
     if bs<1: raise ValueError(f"`bs` is {bs}; wanted 1 or more segments at once")
-    if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (hasattr(model, 'embed') or hasattr(model, 'backbone')):
+    if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (isinstance(model, Pretraining) or hasattr(model, 'backbone')):
         raise ValueError(f"`learn` classifies with a {type(model).__name__}, which has no `backbone`: it gives answers, not embeddings; take an architecture with one (tsai's Plus models), or pass a function of X")
     rate = known_of(learn).get('rate')
     _check_rate_of(X, rate, 'X')
@@ -283,7 +304,7 @@ def embed_segments(embed, X, bs=256, tfms=None, progress=False, model=None):
 
 def _embed_of(model):
     "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
-    if hasattr(model, 'embed'): return model.embed
+    if isinstance(model, (RelConResNet34,BackboneEncoder,Pretraining)): return model.embed
     if not hasattr(model, 'backbone'): return model
     return lambda x: MeanOverTime()(model.backbone(x))
 
@@ -319,12 +340,20 @@ def _plain(o):
     "numpy and torch numbers as Python's, anything else as text"
     return o.item() if hasattr(o, 'item') else str(o)
 
+def fitted_on_motion(distance):
+    "Was a distance fitted on segments without their gravity? As far as its Learner, its network or its file tell; else None"
+    if hasattr(distance, 'motif_reconstruction'): return distance.motif_reconstruction.motion_only
+    return getattr(distance, 'of_motion', known_of(distance).get('record', {}).get('motion_only'))
+
 def _training_record(learn):
     "What fastai recorded of the fit"
     if not hasattr(learn, 'recorder') or not len(getattr(learn.recorder, 'values', [])): return {}
     names = list(learn.recorder.metric_names)[1:-1]
-    fitted = dict(motion_only=learn.motif_reconstruction.motion_only) if hasattr(learn, 'motif_reconstruction') else {}
-    return fitted | dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
+    return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
+
+def _fitted_how(learn):
+    known = fitted_on_motion(learn)
+    return {} if known is None else dict(motion_only=known)
 
 def check_unchanged(learn):
     "Raises ValueError for a Learner that changes its segments before the network sees them"
@@ -346,7 +375,7 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
         if rate is not None and hasattr(learn.dls, 'rate') and not np.isclose(rate, learn.dls.rate): raise ValueError(f"`rate` is {rate}; the learner's data have {learn.dls.rate:g} Hz")
         rate, length = getattr(learn.dls, 'rate', rate), learn.dls.len if length is None else length
     if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
-    info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**(_training_record(learn) if is_learner else {}), **record})
+    info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**_fitted_how(learn), **(_training_record(learn) if is_learner else {}), **record})
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
 

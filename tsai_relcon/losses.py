@@ -80,7 +80,7 @@ class RelConLoss:
                  kind:str='relative',     # 'relative', or of the paper's ablations 'binary' (harder) and 'log_ratio' (softer)
                  nearest:int=None):       # Of 'relative': only so many of the nearest candidates are positives; None: all, as in the paper
         if kind not in ranking_losses: raise ValueError(f"`kind` is {kind!r}; known are {', '.join(map(repr, ranking_losses))}")
-        if nearest is not None and (kind!='relative' or isinstance(nearest, bool) or not isinstance(nearest, int) or nearest<1):
+        if nearest is not None and (kind!='relative' or isinstance(nearest, bool) or not isinstance(nearest, (int,np.integer)) or nearest<1):
             raise ValueError(f"`nearest` is {nearest!r} for kind {kind!r}; wanted None or, for 'relative' alone, a whole number above 0")
         self.tau, self.kind, self.nearest = check_weight('tau', tau), kind, nearest
     def __repr__(self): return f"RelConLoss(tau={self.tau}{'' if self.kind=='relative' else f', kind={self.kind!r}'}{'' if self.nearest is None else f', nearest={self.nearest}'})"

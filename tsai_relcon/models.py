@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/models.html.md"""
 
 # %% auto #0
 __all__ = ['SameConv1d', 'PreActBlock', 'RelConResNet34', 'register', 'MeanOverTime', 'BackboneEncoder', 'named_arch',
-           'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'WithHead']
+           'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'Pretraining', 'WithHead']
 
 # %% ../nbs/06_models.ipynb #bb52783b
 import json, sys, warnings
@@ -174,7 +174,10 @@ def mlp_head(c_in:int,    # Width of the embedding
     pairs = list(zip((c_in,*widths), widths))
     return nn.Sequential(*[m for i,o in pairs for m in (nn.Linear(i, o), nn.ReLU())][:-1])
 
-class WithHead(nn.Module):
+class Pretraining(nn.Module):
+    "An `encoder` under what is there for the time of pretraining, of whom `embed` gives the encoder's embedding: see `encoder_of`"
+
+class WithHead(Pretraining):
     "An encoder whose embedding goes through a head while it pretrains"
     def __init__(self,
                  encoder,       # (B, C, L) -> (B, E)
