@@ -92,7 +92,7 @@ class TimedOneCycle(Callback):
         self.steps += 1
         if self.pct==1.: raise CancelFitException()
 
-def check_arguments(parser, args, **at_least):
+def check_arguments(parser, args, also=(), **at_least):
     "Ends the command for numbers that cannot be, a folder that is not there, or a report of no records"
     def given(name): return (v if isinstance(v := vars(args)[name], list) else [v])
     for name,least in at_least.items():
@@ -101,8 +101,9 @@ def check_arguments(parser, args, **at_least):
     if args.report_only and args.record is None: parser.error('--report-only: where are the records? Give --record')
     if args.report_only: return
     if args.data is None: parser.error('DATA is missing: the folder of npz files')
-    missing = [name for name in pretraining if not (args.data/f'{name}.npz').exists()]
+    missing = [name for name in (*pretraining, *also) if not (args.data/f'{name}.npz').exists()]
     if missing: parser.error(f"DATA: {args.data} lacks {', '.join(f'{m}.npz' for m in missing)}")
+    if args.out.exists() and not args.out.is_dir(): parser.error(f"--out: {args.out} is no folder")
 
 def once(jobs): return list(dict.fromkeys(jobs))
 

@@ -122,7 +122,7 @@ def summary(table, metric):
 def stages_of(args, name):
     "Of the stages asked for those that a method has"
     has = dict(untrained=['frozen'], by_hand=['frozen'], minirocket=['frozen'], supervised=['finetune','finetune_gait']).get(name, stages)
-    return [stage for stage in args.stages if stage in has]
+    return [stage for stage in stages if stage in args.stages and stage in has]      # in their own order
 
 def frozen(args, name, seed):
     if done(args, 'frozen', name, seed): return
@@ -248,7 +248,7 @@ def main():
     p.add_argument('--report-only', action='store_true')
     args = p.parse_args()
     args.command = command_line(__file__, args.data)
-    check_arguments(p, args, minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
+    check_arguments(p, args, also=('hapt','moving_reality'), minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
     try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
     wrong = [f'{n}={lr:g}' for n,lr in args.lrs.items() if n not in recipes or not 0<lr<float('inf')]
