@@ -11,6 +11,9 @@ Rates of learning are those that levers.py found on people held out of pretraini
 """
 import argparse, json, time, warnings
 from datetime import date
+from functools import reduce
+from itertools import zip_longest
+from operator import getitem
 from pathlib import Path
 import numpy as np
 import torch
@@ -179,20 +182,23 @@ how_ours_was_chosen = ("How ours was chosen: on people held out of pretraining (
 the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
 compared   = {'speed r': [('mobgap speed_mps','segment')], 'double support r': [('mobgap double_support_s','segment')], 'segment F1': [('motionsense','segment'),('hapt','segment')], 'workout F1': [('motionsense','workout'),('hapt','workout')]}
 
-def changes(of, base, names):
-    "Lines: the change that each departure brings, in percent of a recipe's score with the same seeds, and the paper's own number"
-    def mean(runs, where): return np.mean([r['scores'][t][level]['mean'] for r in runs for t,level in where])
+also_ours  = {'stride time r': [('moving_reality stride_time_s','segment')], **{f'F1, {n} labels a class': [('motionsense','few',str(n)),('hapt','few',str(n))] for n in few}}
+
+def changes(of, base, names, compared):
+    "Lines: the change that each departure brings, in percent of a recipe's score with the same seeds, and the paper's own number where it has one"
+    def score(run, place): return reduce(getitem, place, run['scores'])['mean']
+    def mean(runs, where): return np.mean([score(r, place) for r in runs for place in where])
     def row(name):
         runs = of('frozen', name)
         with_it = [r for r in of('frozen', base) if r['seed'] in {x['seed'] for x in runs}]
         if not runs or len(with_it)<len(runs): return []
         percent = [100*(mean(runs, where)/mean(with_it, where)-1) for where in compared.values()]
-        return [[says(name), len(runs), *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip(percent, the_papers.get(name, (None,)*4))]]]
+        return [[says(name), len(runs), *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip_longest(percent, the_papers.get(name, ()))]]]
     rows = [r for name in names for r in row(name)]
     return table(['', 'seeds', *compared], rows) if rows else []
 
 def ablation_tables(of):
-    of_the_papers, of_ours = changes(of, 'relcon', ablations), changes(of, 'ours', steps)
+    of_the_papers, of_ours = changes(of, 'relcon', ablations, compared), changes(of, 'ours', steps, compared|also_ours)
     about = 'F1 is the mean over MotionSense and HAPT.'
     return [*(['## Ablations: what they say, and what the paper says', '', f"Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). {about}", '', *of_the_papers] if of_the_papers else []),
             *(['## What our departures are worth', '', f'Change in percent of ours with the same seeds, one thing taken back (another distance with all that belongs to it). {about}', '', *of_ours] if of_ours else [])]
