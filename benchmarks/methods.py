@@ -228,7 +228,7 @@ def report(folder):
     lines += ablation_tables(of)
     tuned = [r for n in order for r in fine_tunings(of, n)]
     if len({r['epochs'] for r in tuned})>1: raise ValueError(f"{folder/'methods'} holds fine-tunings of {sorted({r['epochs'] for r in tuned})} epochs; wanted those of one number")
-    if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', "Activities by the paper's protocol: a new head, the whole network by Adam 1e-3. Gait from the frozen encoder's ridge regression on, by Adam 1e-4; it stays where no epoch is better for the people who choose.", '', *score_tables(lambda n: by_seed(fine_tunings(of, n)), order)]
+    if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', "Activities by the paper's protocol: a new head, the whole network by Adam 1e-3. Gait from the frozen encoder's ridge regression on, by Adam 3e-5; it stays where no epoch is better for the people who choose.", '', *score_tables(lambda n: by_seed(fine_tunings(of, n)), order)]
     lines += pictures(folder)
     trained = {n: r for n in order if (r := of('pretrain', n))}
     if trained: lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],

@@ -187,7 +187,7 @@ def relcon_evaluate(
     folds:str='5',             # Number of folds by subject; loso: leave one out; unseen: test on people whom the encoder was not pretrained on
     compare:store_true=False,  # Put beside it features by hand (not for fine-tuning), the same encoder untrained, and a constant, which knows nothing
     epochs:int=0,              # For mlp and those that fine-tune; 0: the protocol's own (100, 10)
-    lr:float=0.,               # For finetune and finetune_regression; 0: its own (0.001, 0.0001)
+    lr:float=0.,               # For finetune and finetune_regression; 0: its own (0.001, 0.00003)
     save_head:str='',          # File to write a linear head into, fitted on everybody afterwards, for relcon-label
     seed:int=0,                # Of folds, choices and models
     overwrite:store_true=False, # Write over an earlier report and head

@@ -154,7 +154,7 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
                         y:np.ndarray,   # (N,) numbers
                         fit:np.ndarray, # Rows to fit on
                         valid:np.ndarray,# Rows that choose the epoch
-                        encoder, seed:int=0, epochs:int=10, lr:float=1e-4, bs:int=16, patience:int=None, progress:bool=False):
+                        encoder, seed:int=0, epochs:int=10, lr:float=3e-5, bs:int=16, patience:int=None, progress:bool=False):
     "An encoder with a linear layer that gives a number, from its frozen probe on trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for a `y` that is not finite, or no rows"
     y = np.asarray(y)
     if y.shape!=(len(X),) or y.dtype.kind not in 'iuf' or not np.isfinite(y).all(): raise ValueError(f"`y` has shape {y.shape}, {y.dtype}; wanted a finite number for each of the {len(X)} segments")
@@ -169,7 +169,7 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
         learn = _train(net, of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, start)
     return _FinetunedRegressor(learn, mean, sd)
 
-def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=1e-4, bs=16, patience=None, progress=False):
+def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=3e-5, bs=16, patience=None, progress=False):
     X = features(fit)
     model = finetune_regression(X, y, fit, valid, encoder, seed, epochs, lr, bs, patience, progress)
     return X, model, model.learn.keep_best.best_epoch+1, fit

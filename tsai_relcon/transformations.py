@@ -392,7 +392,7 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
     patience : int (default=3)
         'mlp' and 'finetune' end when so many epochs have not been better on what is held out.
     lr : float, optional (default=None)
-        Of 'finetune'. None: 1e-3; of a regressor, which goes on from the frozen encoder's ridge regression, 1e-4.
+        Of 'finetune'. None: 1e-3; of a regressor, which goes on from the frozen encoder's ridge regression, 3e-5.
     bs : int (default=16)
         Of 'finetune'.
     subject : sequence, optional (default=None)
