@@ -477,6 +477,10 @@ def test_an_attention_and_another_stores_recordings_tell_fits_apart(some, tmp_pa
         return room._of_loader(relcon_dls(open_store(tmp_path/name, 128), n_groups=2, n_within=2, small_groups='drop', seed=0).train)
     assert of_store('one', 1)!=of_store('two', -1)
 
+def test_a_distance_of_motion_is_another_fit(some, tmp_path):
+    fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[]), Checkpoint(tmp_path/'ck', 0))
+    with pytest.raises(ValueError, match='motion_only of MotifReconstruction is True, there None'): fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=True), Checkpoint(tmp_path/'ck', resume=True))
+
 def test_of_options_by_name_those_that_differ_are_told():
     now, then = {'fs': dict(noise='f', scale='g'), 'tau': .1}, {'fs': dict(noise='f', scale='h', negation='n'), 'tau': .1}
     assert _differences(now, then)==["fs is {'scale': 'g', 'negation': None}, there {'scale': 'h', 'negation': 'n'}"] and _differences(now, now)==[]

@@ -1,5 +1,6 @@
 "Numbers to trust: people on one side of each split alone, nothing fitted on those of the test, chance for what says nothing, metrics equal to scikit-learn's and scipy's"
 import functools, warnings
+from inspect import signature
 import numpy as np
 import pandas as pd
 import pytest
@@ -387,6 +388,25 @@ def test_fine_tuning_for_a_number_begins_at_the_frozen_probe(few):
     tuned = probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=4)
     assert tuned.learn.keep_best.best_epoch>=0 and skm.mean_squared_error(y[valid], tuned.predict(few.X[valid]))<skm.mean_squared_error(y[valid], frozen[valid])
     with pytest.raises(ValueError, match='`lr`.*finite'): probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=1, lr=1e30)
+    for wrong,says in ((dict(lr=0), '`lr` is 0'), (dict(lr='fast'), "`lr` is 'fast'"), (dict(bs=0), '`bs` is 0'), (dict(epochs=0), '`epochs` is 0'), (dict(patience=0), '`patience` is 0')):
+        with pytest.raises(ValueError, match=says): probes.finetune_regression(few.X, y, fit, valid, encoder, **wrong)
+
+def test_patience_counts_from_the_start(few):
+    y, (fit, valid) = few.X.std(-1).mean(1), map(np.asarray, subject_splits(few.subject))
+    stays = probes.finetune_regression(few.X[:,:,:64], y, fit, valid, RelConResNet34(nf=2), epochs=12, lr=.1, patience=2)
+    assert stays.learn.keep_best.best_epoch==-1 and len(stays.learn.recorder.values)==2
+    assert {signature(probes.finetune_regression).parameters['lr'].default, signature(probes.protocols['finetune_regression']).parameters['lr'].default}=={3e-5}
+
+def test_norms_stay_as_the_probe_saw_them_and_others_are_free(few):
+    class Plain(torch.nn.Module):
+        head_nf = 8
+        def __init__(self): super().__init__(); self.backbone = torch.nn.Sequential(torch.nn.Conv1d(3, 8, 5), torch.nn.BatchNorm1d(8, affine=False), torch.nn.ReLU())
+        def forward(self, x): return self.backbone(x).mean(-1)
+    y, rows, net = few.X.std(-1).mean(1), np.arange(60), Plain()
+    tuned = probes.finetune_regression(few.X[:80], y[:80], rows, np.arange(60, 80), net, epochs=1)
+    assert torch.equal(tuned.learn.model.backbone[1].running_mean, net.backbone[1].running_mean)
+    classes = probes.protocols['finetune'](lambda r: few.X[:400], few.labels[:400], np.arange(300), np.arange(300, 400), encoder=net, epochs=1)[1]
+    assert not torch.equal(classes.learn.model.backbone[1].running_mean.cpu(), net.backbone[1].running_mean)
 
 def test_few_people_s_gait_survives_fine_tuning():
     gait, targets = mobgap()

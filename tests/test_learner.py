@@ -165,6 +165,7 @@ def test_joint_passes_on_what_it_is_given(dls):
     assert (learn.dls.train.bs, learn.dls.train.by_motion)==(16, False) and learn.model.projection[-1].out_features==3
 
 def test_views_of_short_segments_are_long_enough_for_the_questions(segs):
+    assert joint_learner(relcon_dls(segs.X[:200,:,:40], np.arange(200)//20, n_groups=2, n_within=0, rate=50), 'euclidean', aug_pred=None, arch_config=dict(nf=2)).rel_con.crop==30
     for L,crop in ((44, 44), (50, 44), (60, 45), (100, 75)):
         short = relcon_dls(segs.X[:200,:,:L], np.arange(200)//20, n_groups=2, n_within=0, rate=50)
         assert joint_learner(short, 'euclidean', arch_config=dict(nf=2)).rel_con.crop==crop
@@ -179,6 +180,7 @@ def test_a_distance_with_gravity_is_told(dls, tmp_path):
                 warnings.simplefilter('always')
                 joint_learner(dls, distance, arch_config=dict(nf=2))
             assert any('with their gravity' in str(w.message) for w in told)==tells
+    assert weights_info(save_weights(motif_learner(dls, motif.model, metrics=[]), tmp_path/'again.safetensors'))['record']['motion_only'] is True     # the network's own, whatever its learner would do next
     with warnings.catch_warnings():
         warnings.simplefilter('error', DataWarning)
         for distance in ('spectrum', MotifDistance()): joint_learner(dls, distance, arch_config=dict(nf=2))
@@ -203,6 +205,21 @@ def test_a_fit_beforehand_is_checked_beforehand(dls, tmp_path, capsys, make):
         with pytest.raises(ValueError, match=says): make(dls, arch_config=dict(nf=2), **wrong)
     assert 'fitting' not in capsys.readouterr().out
 
+def test_batches_of_one_have_nothing_to_compare(few):
+    dls = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=1, num_workers=0)
+    for make in (joint_learner, relcon_learner):
+        with pytest.raises(ValueError, match='`dls` has batches of one'): make(dls, 'euclidean', arch_config=dict(nf=2))
+    assert augpred_learner(dls, arch_config=dict(nf=2))
+
+def test_augmentations_see_what_a_view_is_of(dls):
+    assert relcon_learner(dls, 'spectrum', n_augment=1, crop=32, arch_config=dict(nf=2), fs=dict(mine=lambda x, generator=None: x*torch.hann_window(32, device=x.device), scale=scale))
+
+def test_a_compiled_model_gives_embeddings(dls, few):
+    learn = simclr_learner(dls, bs=8, arch_config=dict(nf=2))
+    z = get_embeddings(learn, few[:4])
+    learn.model = torch.compile(learn.model, backend='eager')
+    np.testing.assert_allclose(get_embeddings(learn, few[:4]), z, atol=1e-5)
+
 def test_candidates_of_groups_want_groups(few, dls, capsys):
     for groups,candidates in (((8, 0), 'within'), ((1, 8), 'between')):
         with pytest.raises(ValueError, match=f"`candidates` is '{candidates}', but"): relcon_learner(relcon_dls(few, n_groups=groups[0], n_within=groups[1]), candidates=candidates)
@@ -218,7 +235,7 @@ def test_joint_of_tsais_dls_takes_their_batches(few):
 
 @pytest.mark.parametrize('wrong, says', [(dict(crop=20), '`crop` is 20'), (dict(weight=0), '`weight` is 0'), (dict(aug_pred=-1.), '`aug_pred` is -1'), (dict(nearest=0), '`nearest` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(gravity=-1.), '`gravity` is -1'),
                                          (dict(n_augment=0), '`n_augment` is 0'), (dict(projection=None), '`projection` is None'), (dict(bs=0), '`bs` is 0'), (dict(bs=1), '`bs` is 1'), (dict(by_motion=3), '`by_motion` is 3'), (dict(own_view=False), '`own_view` is False, which is not open'), (dict(loss='binary'), "`loss` is 'binary', which"), (dict(candidates='within'), "`candidates` is 'within', which"),
-                                         (dict(gravity=None), '`gravity` is None'), (dict(arch='TSTPlus', arch_config=None), '`arch` cannot embed views of 96 samples'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'"), (dict(fs=dict(spoil=lambda x: x, scale=scale)), "`fs` has 'spoil', which disturbs no segments"), (dict(fs=dict(cut=lambda x, generator=None: x[...,1:], scale=scale)), "`fs` has 'cut', which changes")])
+                                         (dict(gravity=None), '`gravity` is None'), (dict(arch='TSTPlus', arch_config=None), '`arch` cannot embed views of 96 samples'), (dict(arch_config=dict(width=3)), "`arch_config` has 'width'"), (dict(fs=dict(spoil=lambda x: x, scale=scale)), "`fs` has 'spoil', which disturbs no segments"), (dict(fs=dict(cut=lambda x, generator=None: x[...,1:], scale=scale)), "`fs` has 'cut', which changes"), (dict(fs=dict(none=lambda x, generator=None: None, scale=scale)), "`fs` has 'none', which changes"), (dict(crop=64, fs=dict(long=lambda x, generator=None: x*torch.hann_window(128), scale=scale)), "`fs` has 'long', which disturbs no segments of 3 channels and 64 samples")])
 def test_bad_input_of_joint_is_told_before_a_fit(dls, capsys, wrong, says):
     with pytest.raises(ValueError, match=says): joint_learner(dls, **(dict(arch_config=dict(nf=2))|wrong))
     if 'arch' in wrong: return
@@ -226,6 +243,7 @@ def test_bad_input_of_joint_is_told_before_a_fit(dls, capsys, wrong, says):
     assert 'fitting' not in capsys.readouterr().out
 
 def test_joint_wants_dls(few):
+    with pytest.raises(ValueError, match='`fs` is None, which is not open here'): motion_learner(relcon_dls(few, n_groups=8, n_within=3), fs=None)
     for make in (joint_learner, motion_learner):
         with pytest.raises(ValueError, match='Segments; wanted DataLoaders'): make(few)
 

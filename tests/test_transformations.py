@@ -176,6 +176,13 @@ def test_the_regressor_learns(panel, weights, head):
     reg = RelConRegressor(weights, head, epochs=8, lr=3e-3, random_state=0).fit(X[::2], y[::2])
     assert np.corrcoef(reg.predict(X[1::2]), y[1::2])[0,1]>.7
 
+def test_options_of_fine_tuning_reach_it_and_are_checked(panel, weights):
+    X, y, _ = panel
+    for make,target in ((RelConClassifier, y), (RelConRegressor, X.std((1,2)))):
+        assert make(weights, 'finetune', epochs=1, lr=7e-4, random_state=0).fit(X[::3], target[::3]).model_.learn.lr==7e-4
+        for wrong in (dict(lr=0), dict(lr=-1e-3), dict(lr=True), dict(lr='fast'), dict(bs=0), dict(bs=2.5)):
+            with pytest.raises(ValueError, match=f'`{next(iter(wrong))}` is'): make(weights, 'finetune', random_state=0, **wrong).fit(X[::3], target[::3])
+
 def test_a_class_that_only_the_held_out_have_is_learned_in_the_end(panel, weights):
     X, y, subject = panel
     y = np.where(subject=='03', 'third', y)                                              # of three people one is held out, for one seed or another the third

@@ -27,7 +27,7 @@ from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_aske
 from .batches import GroupDL, check_count, check_switch, segment_dls
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_dls, check_first_fit, check_views, embedding_width, fit_first, make_encoder, plain_adam, with_projection
+from .learner import check_compares, check_dls, check_first_fit, check_views, embed_of, embedding_width, fit_first, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, check_weight, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead
 
@@ -64,9 +64,7 @@ def _plain(dls, bs, by_motion=False):
     "Batches of two or more without groups"
     check_dls(dls)
     check_count('bs', bs, 2), check_switch('by_motion', by_motion)
-    if isinstance(dls.train, GroupDL): return segment_dls(dls, bs, by_motion)
-    if dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
-    return dls
+    return segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
@@ -85,7 +83,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
-    dls = _plain(dls, bs, by_motion)
+    check_compares(dls := _plain(dls, bs, by_motion))
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method := SimCLR(tau, n_augment, fs, crop=crop, aug_pred=aug_pred), model, dls)
     return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
@@ -312,7 +310,7 @@ class StretchedBackbone(Pretraining):
         return self.head(F.interpolate(self.encoder.backbone(x), size=x.shape[-1], mode='linear', align_corners=False))
     def embed(self, x:Tensor)->Tensor: # (B, C, L) -> (B, E)
         "The embedding, without the head"
-        return self.encoder.embed(x) if hasattr(self.encoder, 'embed') else self.encoder.backbone(x).mean(-1)
+        return embed_of(self.encoder)(x)
 
 def _mended_mvp():
     "tsai's callback, imported when it is wanted: it takes seconds"
@@ -347,6 +345,6 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                )->Learner:
     "A Learner that pretrains an encoder by tsai's masked value prediction"
     dls = _plain(dls, bs)
-    if isinstance(r, bool) or not isinstance(r, (int,float,np.number)) or not .01<=r<=.75: raise ValueError(f"`r` is {r!r}; wanted a share of the samples from 0.01 to 0.75: tsai masks no more")
+    if isinstance(r, bool) or not isinstance(r, (int,float,np.number)) or not .01<=r<=.75: raise ValueError(f"`r` is {r!r}; wanted a share of the samples from 0.01 to 0.75, which is what tsai can mask")
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
     return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)

@@ -149,7 +149,7 @@ def _of_loader(dl):
     return dict(loader=type(dl).__name__, **own, batches=len(dl), transforms=[type(f).__name__ for f in getattr(getattr(dl, 'after_batch', None), 'fs', [])], **_of_dataset(dl.dataset))
 
 def _of_method(cb):
-    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else list(cb.fs), seed=cb.seed)
+    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else list(cb.fs), seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
     d = cb.distance
     mark = f'{type(d).__name__} (mark {_mark(str(getattr(d, "config", "")), *d.state_dict().values())})' if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
     usual = dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)

@@ -6,10 +6,11 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
 # %% auto #0
 __all__ = ['plain_adam', 'check_dls', 'motif_learner', 'known_of', 'fitted_on_motion', 'embed_segments', 'make_encoder',
-           'embedding_width', 'with_projection', 'check_views', 'check_first_fit', 'fit_first', 'encoder_of',
-           'relcon_learner', 'motion_learner', 'joint_learner', 'get_embeddings', 'validation_transform',
-           'subject_marks', 'pretrained_on', 'check_unchanged', 'save_weights', 'file_info', 'weights_info',
-           'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release', 'distance_from_release']
+           'embedding_width', 'with_projection', 'check_views', 'check_compares', 'check_first_fit', 'fit_first',
+           'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner', 'get_embeddings', 'embed_of',
+           'validation_transform', 'subject_marks', 'pretrained_on', 'check_unchanged', 'save_weights', 'file_info',
+           'weights_info', 'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release',
+           'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -83,9 +84,9 @@ def known_of(model)->dict:
     return info if isinstance(info, dict) else {}
 
 def fitted_on_motion(distance):
-    "Was a distance fitted on segments without their gravity? As far as its Learner, its network or its file tell; else None"
-    if hasattr(distance, 'motif_reconstruction'): return distance.motif_reconstruction.motion_only
-    return getattr(distance, 'of_motion', known_of(distance).get('record', {}).get('motion_only'))
+    "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
+    net = distance.model if isinstance(distance, Learner) else distance
+    return getattr(net, 'of_motion', known_of(net).get('record', {}).get('motion_only'))
 
 def _fitting_distance(distance, dls):
     "A distance for these data, from a file, a Learner, a network or a function"
@@ -133,7 +134,7 @@ def _check_embeds(encoder, dls):
     if isinstance(encoder, Pretraining): raise ValueError(f"{says}, an encoder with the head that it pretrained with; wanted encoder_of(it)")
     if not any(p.requires_grad for p in encoder.parameters()): raise ValueError(f"{says} that has nothing to train; wanted an encoder (B, C, L) -> (B, E)")
     try: z = embed_segments(encoder, np.zeros((2, dls.vars, dls.len), np.float32))
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as e: raise ValueError(f"{says} that takes no segments of {dls.vars} channels and {dls.len} samples ({e})") from None
+    except Exception as e: raise ValueError(f"{says} that takes no segments of {dls.vars} channels and {dls.len} samples ({e})") from None
     if z.ndim!=2 or len(z)!=2: raise ValueError(f"{says} that makes {z.shape} of two segments of {dls.vars} channels and {dls.len} samples; wanted an embedding each, (2, E)")
     return encoder
 
@@ -154,9 +155,11 @@ def check_views(method, model, dls):
     wanted = f"`crop` is {method.crop}, `aug_pred` {method.aug_pred}, of segments of {dls.vars} channels and {dls.len} samples"
     with no_random():
         for name,f in (augmentations if method.fs is None else method.fs).items():                    # one by one: which of them a view draws is chance
-            try: same = f(x.clone(), generator=None).shape==x.shape
-            except (ValueError, TypeError, RuntimeError, IndexError) as e: raise ValueError(f"`fs` has {name!r}, which disturbs no segments of {dls.vars} channels and {dls.len} samples ({e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
-            if not same: raise ValueError(f"`fs` has {name!r}, which changes the shape of {dls.vars} channels and {dls.len} samples; wanted functions that keep it")
+            shown = x if method.crop is None or method.crop>dls.len else x[...,:method.crop]
+            says  = f"segments of {dls.vars} channels and {shown.shape[-1]} samples"
+            try: out = f(shown.clone(), generator=None)
+            except Exception as e: raise ValueError(f"`fs` has {name!r}, which disturbs no {says} ({type(e).__name__}: {e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
+            if not isinstance(out, Tensor) or out.shape!=shown.shape: raise ValueError(f"`fs` has {name!r}, which changes the shape of {says}, or their type; wanted functions that give as many, as a tensor")
         try: view = method.view(x)[0].to(device)
         except ValueError as e:
             few = f'; AugPred asks about {samples_asked_about} samples or more' if method.aug_pred and (method.crop or dls.len)<samples_asked_about else ''
@@ -165,6 +168,10 @@ def check_views(method, model, dls):
         with torch.no_grad(): model.eval()(view)
     except RuntimeError as e: raise ValueError(f"{wanted}: `arch` cannot embed views of {view.shape[-1]} samples ({e}); wanted another architecture, or crop={dls.len}") from None
     finally: model.train(was_training)
+
+def check_compares(dls):
+    "Raises ValueError for batches of one segment, which has nothing to be compared with"
+    if not isinstance(dls.train, GroupDL) and dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
 
 def check_first_fit(epochs, lr, cbs):
     "Raises ValueError where a distance cannot be fitted first: for malformed numbers, or beside a checkpoint"
@@ -180,6 +187,7 @@ def fit_first(learn, epochs, lr, one_cycle=False):
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
     model = model.model if isinstance(model, Learner) else model
+    model = getattr(model, '_orig_mod', model)                # of torch.compile
     return model.encoder if isinstance(model, Pretraining) else model
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
@@ -219,7 +227,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     learn = Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=cbs, **kwargs)               # what is wrong with the rest should be said before a fit, not after
     check_views(method('euclidean'), encoder, dls)
-    check_has_groups(candidates, dls.train)
+    check_has_groups(candidates, dls.train), check_compares(dls)
     if distance is None: distance = fit_first(motif_learner(dls), distance_epochs, distance_lr)
     learn.add_cb(method(_fitting_distance(distance, dls)))
     return learn
@@ -239,7 +247,7 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
                   distance=None,          # As of `relcon_learner`; None: fit that of `motion_learner` first
                   bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
                   by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
-                  crop:int=None,          # A view is of a random stretch of so many samples; None: three quarters of a segment, 44 or more
+                  crop:int=None,          # A view is of a random stretch of so many samples; None: three quarters of a segment, with `aug_pred` 44 or more
                   weight:float=.3,        # Of the ranking, beside SimCLR's loss; None: of the ranking alone, the own view the nearest candidate
                   aug_pred:float=4.,      # Weight of AugPred's questions; None: none are asked
                   nearest:int=3,          # So many of the nearest candidates are positives
@@ -305,10 +313,11 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
     _check_rate_of(X, rate, 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
     _check_length_of(encoder_of(model), X)
-    return embed_segments(_embed_of(model), X, bs, validation_transform(learn) if isinstance(learn, Learner) else None, progress, model)
+    return embed_segments(embed_of(model), X, bs, validation_transform(learn) if isinstance(learn, Learner) else None, progress, model)
 
-def _embed_of(model):
+def embed_of(model):
     "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
+    model = getattr(model, '_orig_mod', model)
     if isinstance(model, (RelConResNet34,BackboneEncoder,Pretraining)): return model.embed
     if not hasattr(model, 'backbone'): return model
     return lambda x: MeanOverTime()(model.backbone(x))

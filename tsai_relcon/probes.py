@@ -16,8 +16,9 @@ from inspect import signature
 import numpy as np
 import torch
 from torch import nn
+from fastai.callback.core import Callback, TrainEvalCallback
 from fastai.callback.tracker import EarlyStoppingCallback
-from fastai.callback.training import BnFreeze, bn_types
+from fastai.callback.training import bn_types
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.metrics import F1Score
@@ -115,29 +116,42 @@ def _network(encoder, head):
 
 def _fc_head(c_out): return lambda head_nf: create_fc_head(head_nf, c_out, flatten=False, lin_ftrs=[512], act=nn.ReLU())
 
+class _Standardised(nn.Module):
+    "The scaler that a probe was fitted with, not trained"
+    def __init__(self, scaler):
+        super().__init__()
+        for name,v in dict(mean=scaler.mean_, sd=scaler.scale_).items(): self.register_buffer(name, torch.from_numpy(v).float())
+    def forward(self, z): return (z-self.mean)/self.sd
+
 def _probe_head(encoder, X, y, fit, valid):
-    "The frozen encoder's ridge regression, standardisation included, as one linear layer"
+    "The frozen encoder's ridge regression as layers"
     Z = embed_segments(_network(encoder, lambda head_nf: []), X)
     scaler, ridge = _regression(lambda rows: Z, y, fit, valid, refit=False)[1]
-    layer, w = nn.Linear(Z.shape[1], 1), ridge.coef_/scaler.scale_
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(w)[None])
-        layer.bias.fill_(float(ridge.intercept_ - w@scaler.mean_))
-    return lambda head_nf: [layer]
+    layer = nn.Linear(Z.shape[1], 1)
+    with torch.no_grad(): layer.weight.copy_(torch.from_numpy(ridge.coef_)[None]), layer.bias.fill_(float(ridge.intercept_))
+    return lambda head_nf: [_Standardised(scaler), layer]
 
-def _norms_frozen(net):
-    "Batch statistics are part of what the probe was fitted on: they stay"
-    for layer in net.modules():
-        if isinstance(layer, bn_types): layer.requires_grad_(False)
-    return net
+class _NormsStay(Callback):
+    "Batch normalisation as the probe was fitted on it: neither its statistics nor its weights change"
+    run_after = TrainEvalCallback
+    def before_train(self):
+        for layer in self.model.modules():
+            if isinstance(layer, bn_types): layer.eval().requires_grad_(False)
+
+class _StopEarly(EarlyStoppingCallback):
+    "Ends when `patience` epochs have brought nothing better than what came before; with `start`, than what the fit began with too"
+    start = None
+    def before_fit(self):
+        super().before_fit()
+        if self.start is not None: self.best = self.start
 
 def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, progress, start=None):
     "A learner at the best of its epochs, as the validation people see it, or, with `start`, the loss that it begins with, as it began; ends when `patience` epochs have brought nothing better"
     with warnings.catch_warnings(): from tsai.models.utils import ts_splitter              # here, for it brings torchvision, and tsai silences the whole process
     dls = DataLoaders.from_dsets(*[TensorDataset(*map(torch.from_numpy, o)) for o in (train, valid)], bs=min(bs, len(train[0])), device=default_device())
-    cbs = [KeepBest(monitor), BnFreeze(), *([EarlyStoppingCallback(monitor, patience=patience)] if patience else [])]
+    cbs = [KeepBest(monitor), *([] if start is None else [_NormsStay()]), *([] if patience is None else [_StopEarly(monitor, patience=patience)])]
+    for cb in cbs: cb.start = start
     learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=cbs)
-    learn.keep_best.start = start
     with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging(): learn.fit(epochs, lr)
     if not np.isfinite([values[1] for values in learn.recorder.values]).any(): raise ValueError(f"`lr` is {lr:g}: no epoch came to a finite loss; wanted a smaller one")
     return learn
@@ -156,15 +170,17 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
                         valid:np.ndarray,# Rows that choose the epoch
                         encoder, seed:int=0, epochs:int=10, lr:float=3e-5, bs:int=16, patience:int=None, progress:bool=False):
     "An encoder with a linear layer that gives a number, from its frozen probe on trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for a `y` that is not finite, or no rows"
+    check_options('finetune_regression', dict(epochs=epochs, lr=lr, bs=bs, **({} if patience is None else dict(patience=patience))))
     y = np.asarray(y)
     if y.shape!=(len(X),) or y.dtype.kind not in 'iuf' or not np.isfinite(y).all(): raise ValueError(f"`y` has shape {y.shape}, {y.dtype}; wanted a finite number for each of the {len(X)} segments")
     for name,rows in dict(fit=fit, valid=valid).items():
         if not len(rows): raise ValueError(f"`{name}` is empty; wanted rows, one or more")
+    y = y.astype(np.float64)
     mean, sd = y[fit].mean(), y[fit].std() or 1.
     scaled = (y-mean)/sd
     def of(rows): return X[rows], scaled[rows].astype(np.float32)[:,None]
     with no_random(seed):
-        net   = _norms_frozen(_network(encoder, _probe_head(encoder, X, scaled, fit, valid)))
+        net   = _network(encoder, _probe_head(encoder, X, scaled, fit, valid)).to(default_device())
         start = mean_squared_error(scaled[valid], embed_segments(net, X[valid])[:,0])
         learn = _train(net, of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, start)
     return _FinetunedRegressor(learn, mean, sd)

@@ -29,7 +29,7 @@ from .distance import MotifDistance, motif_distances
 from .splits import subject_splits
 from .models import RelConResNet34
 from .learner import embed_segments, encoder_of, load_distance, load_encoder, motif_learner, relcon_learner
-from .probes import finetune_regression, protocols
+from .probes import check_options, finetune_regression, protocols
 
 # %% ../nbs/13_transformations.ipynb #0a29cddb
 def panel_array(X # (n, C, L) array, data frame indexed by (instance, time), or list of data frames (time, C)
@@ -374,7 +374,10 @@ class _EncoderAndHead:
         if self.head not in known: raise ValueError(f"`head` is {self.head!r}; known are {', '.join(map(repr, known))}")
         _check_whole(epochs=self.epochs, patience=self.patience)
 
-    def _finetuning(self): return dict(encoder=self.encoder_, epochs=self.epochs, bs=self.bs, patience=self.patience, progress=self.verbose, **({} if self.lr is None else dict(lr=self.lr)))
+    def _finetuning(self):
+        options = dict(epochs=self.epochs, bs=self.bs, patience=self.patience, **({} if self.lr is None else dict(lr=self.lr)))
+        check_options('finetune', options)
+        return dict(encoder=self.encoder_, progress=self.verbose, **options)
 
     def _Z(self, X): return embed_segments(self.encoder_, _encodable(X))
 
