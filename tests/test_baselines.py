@@ -267,15 +267,6 @@ def test_a_masked_distance_that_diverged_does_not_rank(dls):
     for p in broken.parameters(): p.data.fill_(torch.nan)
     with pytest.raises(ValueError, match='`distance` gave NaN or infinity'): silently(rebar_learner(dls, broken, **small), 1)
 
-def test_rebar_fits_its_distance_as_it_is_told(few):
-    def seeded():
-        set_seed(0)
-        return relcon_dls(few[::8], n_groups=4, n_within=3, anchors='all', seed=0)
-    encoder = RelConResNet34(nf=1)
-    learn, masked = rebar_learner(seeded(), arch=encoder, distance_epochs=2, distance_lr=3e-3), masked_learner(seeded())
-    silently(masked, 2, 3e-3)
-    for name,w in masked.model.state_dict().items(): torch.testing.assert_close(learn.rebar.distance.state_dict()[name], w)
-
 def test_fitting_the_masked_distance_lowers_its_error(dls):
     set_seed(0)
     learn = masked_learner(dls, MaskedDistance(nf=8), bs=16)

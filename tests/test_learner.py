@@ -16,7 +16,7 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.torch_core import set_seed
 from tsai_relcon.augment import add_noise, mild_augmentations, scale
-from tsai_relcon.baselines import augpred_learner, mvp_learner, rebar_learner, simclr_learner
+from tsai_relcon.baselines import augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
@@ -112,14 +112,15 @@ def test_callbacks_may_come_as_a_generator(dls):
     for make in (relcon_learner, joint_learner, rebar_learner):
         assert any(isinstance(cb, StopOnInterrupt) for cb in make(dls, cbs=(cb for cb in [StopOnInterrupt()]), distance_epochs=1, arch_config=dict(nf=2)).cbs)
 
-def test_the_paper_s_first_fit_is_flat(few):
+@pytest.mark.parametrize('make, alone, method', [(relcon_learner, motif_learner, 'rel_con'), (rebar_learner, masked_learner, 'rebar')])
+def test_the_first_fit_is_flat_and_as_it_is_told(few, make, alone, method):
     def seeded():
         set_seed(0)
         return relcon_dls(few[::8], n_groups=4, n_within=3, anchors='all', seed=0)
     encoder = RelConResNet34(nf=1)
-    learn, motif = relcon_learner(seeded(), arch=encoder, distance_epochs=2, distance_lr=3e-3), motif_learner(seeded())
-    silently(motif, 2, 3e-3)
-    for name,w in motif.model.state_dict().items(): torch.testing.assert_close(learn.rel_con.distance.state_dict()[name], w)
+    learn, itself = make(seeded(), arch=encoder, distance_epochs=2, distance_lr=3e-3), alone(seeded())
+    silently(itself, 2, 3e-3)
+    for name,w in itself.model.state_dict().items(): torch.testing.assert_close(getattr(learn, method).distance.state_dict()[name], w)
 
 # ---- views, ranking and questions together
 

@@ -153,10 +153,10 @@ def check_views(method, model, dls):
     if not method.n_augment: return
     x, device, was_training = torch.randn(8, dls.vars, dls.len), next(model.parameters()).device, model.training
     wanted = f"`crop` is {method.crop}, `aug_pred` {method.aug_pred}, of segments of {dls.vars} channels and {dls.len} samples"
+    shown = x if method.crop is None else x[...,:method.crop]                # a view is cut before it is disturbed
+    says  = f"segments of {dls.vars} channels and {shown.shape[-1]} samples"
     with no_random():
         for name,f in (augmentations if method.fs is None else method.fs).items():                    # one by one: which of them a view draws is chance
-            shown = x if method.crop is None or method.crop>dls.len else x[...,:method.crop]
-            says  = f"segments of {dls.vars} channels and {shown.shape[-1]} samples"
             try: out = f(shown.clone(), generator=None)
             except Exception as e: raise ValueError(f"`fs` has {name!r}, which disturbs no {says} ({type(e).__name__}: {e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
             if not isinstance(out, Tensor) or out.shape!=shown.shape: raise ValueError(f"`fs` has {name!r}, which changes the shape of {says}, or their type; wanted functions that give as many, as a tensor")
@@ -184,10 +184,12 @@ def fit_first(learn, epochs, lr, one_cycle=False):
     (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr)
     return learn.model
 
+def _uncompiled(model): return getattr(model, '_orig_mod', model)             # torch.compile's own name for it
+
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
     model = model.model if isinstance(model, Learner) else model
-    model = getattr(model, '_orig_mod', model)                # of torch.compile
+    model = _uncompiled(model)
     return model.encoder if isinstance(model, Pretraining) else model
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
@@ -317,7 +319,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
 
 def embed_of(model):
     "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
-    model = getattr(model, '_orig_mod', model)
+    model = _uncompiled(model)
     if isinstance(model, (RelConResNet34,BackboneEncoder,Pretraining)): return model.embed
     if not hasattr(model, 'backbone'): return model
     return lambda x: MeanOverTime()(model.backbone(x))

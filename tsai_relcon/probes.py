@@ -149,9 +149,9 @@ def _train(net, train, valid, loss, metric, monitor, epochs, lr, bs, patience, p
     "A learner at the best of its epochs, as the validation people see it, or, with `start`, the loss that it begins with, as it began; ends when `patience` epochs have brought nothing better"
     with warnings.catch_warnings(): from tsai.models.utils import ts_splitter              # here, for it brings torchvision, and tsai silences the whole process
     dls = DataLoaders.from_dsets(*[TensorDataset(*map(torch.from_numpy, o)) for o in (train, valid)], bs=min(bs, len(train[0])), device=default_device())
-    cbs = [KeepBest(monitor), *([] if start is None else [_NormsStay()]), *([] if patience is None else [_StopEarly(monitor, patience=patience)])]
-    for cb in cbs: cb.start = start
-    learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=cbs)
+    watching = [KeepBest(monitor), *([] if patience is None else [_StopEarly(monitor, patience=patience)])]
+    for cb in watching: cb.start = start
+    learn = Learner(dls, net, loss, opt_func=plain_adam, lr=lr, splitter=ts_splitter, metrics=metric, cbs=watching + ([] if start is None else [_NormsStay()]))
     with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging(): learn.fit(epochs, lr)
     if not np.isfinite([values[1] for values in learn.recorder.values]).any(): raise ValueError(f"`lr` is {lr:g}: no epoch came to a finite loss; wanted a smaller one")
     return learn
