@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from scipy.interpolate import CubicSpline
 from fasttransform import DisplayedTransform
+from .core import is_whole
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
 
 # %% ../nbs/04_augment.ipynb #5144554d
@@ -177,7 +178,7 @@ def random_crop(x:Tensor,          # (B, C, L)
                )->Tensor:          # (B, C, crop)
     "A stretch of each segment, at a random place. Raises ValueError for one longer than the segments"
     B, C, L = x.shape
-    if isinstance(crop, bool) or not isinstance(crop, (int,np.integer)) or not 0<crop<=L: raise ValueError(f"`crop` is {crop!r}; of segments of {L} samples a stretch has 1 to {L}")
+    if not is_whole(crop) or not 0<crop<=L: raise ValueError(f"`crop` is {crop!r}; of segments of {L} samples a stretch has 1 to {L}")
     start = torch.randint(0, L-crop+1, (B,1,1), generator=generator, device=x.device)
     return x.gather(2, (start + torch.arange(crop, device=x.device)).expand(B, C, crop))
 

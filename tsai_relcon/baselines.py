@@ -13,7 +13,6 @@ __all__ = ['SimCLR', 'view_accuracy', 'simclr_learner', 'task_accuracy', 'AugPre
 import tempfile, warnings
 from copy import deepcopy
 from functools import partial
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -24,11 +23,12 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
-from .batches import GroupDL, check_count, check_switch, segment_dls
+from .batches import GroupDL, segment_dls
+from .core import check_count, check_number, check_switch
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_compares, check_dls, check_first_fit, check_views, embed_of, embedding_width, fit_first, make_encoder, plain_adam, with_projection
-from .losses import WithQuestions, check_weight, cosine_similarities, info_nce, nt_xent, task_loss
+from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead
 
 # %% ../nbs/11_baselines.ipynb #0c879e8f
@@ -42,9 +42,9 @@ class SimCLR(Views, DisturbedPretext):
                  crop:int=None,    # A view is of a random stretch of so many samples; None: of the whole segment
                  aug_pred:float=None # Weight of AugPred's questions about the same views, for a model that answers some; None: none are asked
                 ):
-        if aug_pred is not None: fs, aug_pred = not_asked(fs), check_weight('aug_pred', aug_pred)
+        if aug_pred is not None: fs, aug_pred = not_asked(fs), check_number('aug_pred', aug_pred)
         augmentations_of(check_count('n_augment', n_augment), fs, 'n_augment')
-        self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = check_weight('tau', tau), n_augment, fs, seed, aug_pred
+        self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = check_number('tau', tau), n_augment, fs, seed, aug_pred
         self.crop = None if crop is None else check_count('crop', crop)
     def contrast(self, z, *_): return nt_xent(z, self.tau)
     def loss_func(self, pred, *y): return self.contrast(pred, *y) if self.aug_pred is None else WithQuestions(self.contrast, self.aug_pred)(pred, *y)
@@ -257,8 +257,7 @@ class REBAR(LeftOut, DisturbedPretext):
                 ):
         distance = distance.model if isinstance(distance, Learner) else distance
         if not isinstance(distance, MaskedDistance): raise ValueError(f"`distance` is a {type(distance).__name__}; wanted a `MaskedDistance`, or a Learner of one")
-        if isinstance(alpha, bool) or not isinstance(alpha, (int,float,np.number)) or not 0<=alpha<=1: raise ValueError(f"`alpha` is {alpha!r}; wanted a share: a number from 0 to 1")
-        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_weight('tau', tau), alpha, seed
+        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), check_number('alpha', alpha, 'a share: a number from 0 to 1', lambda a: 0<=a<=1), seed
     def before_fit(self):
         super().before_fit()
         _check_companions(self.dls)
@@ -345,6 +344,6 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                )->Learner:
     "A Learner that pretrains an encoder by tsai's masked value prediction"
     dls = _plain(dls, bs)
-    if isinstance(r, bool) or not isinstance(r, (int,float,np.number)) or not .01<=r<=.75: raise ValueError(f"`r` is {r!r}; wanted a share of the samples from 0.01 to 0.75, which is what tsai can mask")
+    check_number('r', r, 'a share of the samples from 0.01 to 0.75, which is what tsai can mask', lambda r: .01<=r<=.75)
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
     return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)

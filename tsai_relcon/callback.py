@@ -21,10 +21,10 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Metric
 from fastai.torch_core import get_model
-from .core import Segments
+from .core import Segments, check_count, check_switch, is_number
 from .machine import keep_freed_memory
 from .augment import asked_view, augmentations_of, not_asked, random_augment, random_view
-from .batches import GroupDL, SeededDL, batch_index, check_count, check_switch
+from .batches import GroupDL, SeededDL, batch_index
 from .losses import ContrastAndRanking, RelConLoss, WithQuestions, cosine_similarities
 from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
@@ -187,7 +187,7 @@ class RelCon(LeftOut, Views, PretextCallback):
         if isinstance(distance, type) or not callable(distance) or isinstance(distance, nn.Module) and not isinstance(distance, MotifDistance):
             raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
         check_switch('motion_only', motion_only), check_switch('own_view', own_view)
-        if isinstance(gravity, bool) or not isinstance(gravity, (int,float,np.number)) or not 0<=gravity<float('inf') or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
+        if not is_number(gravity) or gravity<0 or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)
         if candidates not in (*_pools, 'batch'): raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, (*_pools, 'batch')))}")
         self.attention, self.motion_only, self.gravity, self.candidates, self.known = attention, motion_only, gravity, candidates, {}

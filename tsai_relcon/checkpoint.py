@@ -23,7 +23,7 @@ from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, num_distrib, rank_distrib, to_device
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
-from .core import tell
+from .core import check_count, check_number, check_switch, tell
 from .batches import SeededDL
 from .callback import MotifReconstruction, PretextCallback, RelCon, StopOnInterrupt
 
@@ -233,10 +233,7 @@ class Checkpoint(Callback):
                  resume:bool=False   # Go on from the files that are there? Where there are none, the fit begins as usual
                 ):
         if not isinstance(path, (str,Path)) or not Path(path).name: raise ValueError(f"`path` is {path!r}; wanted a folder and the beginning of a name: 'run/encoder'")
-        if isinstance(seconds, bool) or not isinstance(seconds, (int,float)) or not seconds>=0: raise ValueError(f"`seconds` is {seconds!r}; wanted a number, 0 or more")
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep<1: raise ValueError(f"`keep` is {keep!r}; wanted a whole number, 1 or more")
-        if not isinstance(resume, bool): raise ValueError(f"`resume` is {resume!r}; wanted True or False")
-        self.path, self.seconds, self.keep, self.resume = Path(path), seconds, keep, resume
+        self.path, self.seconds, self.keep, self.resume = Path(path), check_number('seconds', seconds, 'a number, 0 or more', lambda s: s>=0), check_count('keep', keep), check_switch('resume', resume)
 
     # ---- files
     def _numbered(self):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import Segments, tell
+from .core import Segments, check_number, tell
 from .data import windows
 from .recordings import _check_columns, _csv_columns, _csv_paths, _ordered, _scale, check_window, cut_stretches, native_rate, regular_stretches
 
@@ -162,7 +162,7 @@ def _recording(path, subject=None, calibrate=True, nonwear_minutes=90., lowpass=
     path = Path(path)
     if not path.is_file(): raise ValueError(f"`path`: {path} is a folder; wanted one file, or from_devices for all of them" if path.is_dir() else f"`path`: there is no file {path}")
     for name,value in dict(nonwear_minutes=nonwear_minutes, lowpass=lowpass).items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int,float,np.number)) or not 0<value<float('inf')): raise ValueError(f"`{name}` is {value!r}; wanted a number above 0, or None")
+        if value is not None: check_number(name, value, 'a number above 0, or None')
     options = dict(calibrate=calibrate, nonwear_minutes=nonwear_minutes, lowpass=lowpass)
     if is_device_file(path):
         if unit is not None: raise ValueError(f"`unit` is {unit!r}; {path.name} says itself what its numbers are, and comes in g")

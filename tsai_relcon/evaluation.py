@@ -23,7 +23,7 @@ from scipy.special import softmax
 from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error, mean_squared_error, roc_auc_score
-from .core import Segments, as_column, tell
+from .core import Segments, as_column, check_count, is_whole, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
 from .learner import get_embeddings, known_of, load_encoder, pretrained_on, subject_marks, validation_transform
@@ -263,12 +263,11 @@ def _check_encoder(encoder, protocol):
     return encoder
 
 def _check_settings(protocol, pool, n_labels, seed, options):
-    def whole(v, least): return isinstance(v, (int,np.integer)) and not isinstance(v, bool) and v>=least
     check_options(protocol, options)
     poolings = ('mean','median') if protocol in regressions else ('mean','vote','geometric')
     if pool not in poolings: raise ValueError(f"`pool` is {pool!r}; protocol {protocol!r} knows {', '.join(map(repr, poolings))}")
-    if n_labels is not None and (protocol in regressions or not whole(n_labels, 1)): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a whole number of segments a class, 1 or more, for a protocol that classifies")
-    if not whole(seed, 0): raise ValueError(f"`seed` is {seed!r}; wanted a whole number, 0 or more")
+    if n_labels is not None and (protocol in regressions or not is_whole(n_labels) or n_labels<1): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a whole number of segments a class, 1 or more, for a protocol that classifies")
+    check_count('seed', seed, 0)
 
 def _check_target(segs, target, protocol):
     if target is None and segs.labels is None: raise ValueError("`target` is missing, and `segs` have no labels: pass what is to be predicted, one entry a segment")

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.learner import Learner
-from .core import Segments, check_rate, check_windows
-from .batches import check_count
+from .core import Segments, check_count, check_rate, check_windows
 from .models import BackboneEncoder, RelConResNet34
 from .checkpoint import new_path, write_whole
 from .learner import _check_rate_of, check_unchanged, encoder_of, known_of, load_encoder

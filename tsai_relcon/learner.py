@@ -34,12 +34,12 @@ from fastprogress.fastprogress import progress_bar
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
-from .core import Segments, check_rate, check_windows, tell
-from .batches import GroupDL, check_count, check_switch, segment_dls
+from .core import Segments, check_count, check_number, check_rate, check_switch, check_windows, tell
+from .batches import GroupDL, segment_dls
 from .augment import aug_pred_tasks, augmentations, mild_augmentations, samples_asked_about
 from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
 from .plain_distances import plain_distances
-from .losses import check_weight, rank_correlation
+from .losses import rank_correlation
 from .distance import MotifDistance
 from .checkpoint import Checkpoint, new_path, write_whole
 from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, no_loss, ranking_metrics, reconstruction_error
@@ -175,7 +175,7 @@ def check_compares(dls):
 
 def check_first_fit(epochs, lr, cbs):
     "Raises ValueError where a distance cannot be fitted first: for malformed numbers, or beside a checkpoint"
-    check_count('distance_epochs', epochs), check_weight('distance_lr', lr)
+    check_count('distance_epochs', epochs), check_number('distance_lr', lr)
     if any(isinstance(cb, Checkpoint) for cb in listify(cbs)): raise ValueError("`cbs` has a Checkpoint, and `distance` is None: a script that is started again would fit another distance, and not go on; fit it beforehand, by `motif_learner` with a checkpoint of its own")
 
 def fit_first(learn, epochs, lr, one_cycle=False):

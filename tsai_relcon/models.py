@@ -17,7 +17,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-from .batches import check_count
+from .core import check_count
 
 # %% ../nbs/06_models.ipynb #fd84ea32
 class SameConv1d(nn.Conv1d):

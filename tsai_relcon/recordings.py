@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import Segments, check_rate, tell
+from .core import Segments, check_rate, is_number, tell
 from .data import _check_length, _count_windows, _end_to_end, resample, segment
 
 # %% ../nbs/02_recordings.ipynb #56e862f3
@@ -172,7 +172,7 @@ def _checked(segs, path):
 # %% ../nbs/02_recordings.ipynb #26596ca8
 def _scale(unit):
     if isinstance(unit, str) and unit in _units: return _units[unit]
-    if isinstance(unit, bool) or not isinstance(unit, (int,float,np.number)) or not 0<unit<np.inf: raise ValueError(f"`unit` is {unit!r}; wanted {', '.join(map(repr, _units))}, or the counts for 1 g: a number above 0")
+    if not is_number(unit) or unit<=0: raise ValueError(f"`unit` is {unit!r}; wanted {', '.join(map(repr, _units))}, or the counts for 1 g: a number above 0")
     return 1/unit
 
 def _csv_paths(path):

@@ -10,6 +10,7 @@ __all__ = ['subject_splits', 'check_splits', 'subject_folds', 'neighbourhoods']
 # %% ../nbs/01_splits.ipynb #8375bbe0
 import numpy as np
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+from .core import is_whole
 
 # %% ../nbs/01_splits.ipynb #50cd7e07
 def _check_subject(subject):
@@ -49,7 +50,7 @@ def subject_folds(subject:np.ndarray,  # (N,) who wore the sensor
     subject = _check_subject(subject)
     n = len(np.unique(subject))
     if folds=='loso': folds, seed = n, None
-    elif isinstance(folds, bool) or not isinstance(folds, (int, np.integer)): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, 'loso' to leave one subject out, or (for `evaluate`) a list of (training rows, test rows)")
+    elif not is_whole(folds): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, 'loso' to leave one subject out, or (for `evaluate`) a list of (training rows, test rows)")
     if not 2<=folds<=n: raise ValueError(f"`folds` is {folds}; {n} subjects make 2 to {n} folds" if n>1 else f"`subject` names one person only ({subject[0]}); folds by subject take two or more")
     split = GroupKFold(folds) if seed is None else GroupKFold(folds, shuffle=True, random_state=seed)
     return [(list(map(int, train)), list(map(int, test))) for train,test in split.split(subject, groups=subject)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
-from .core import Segments, _check_unit, check_rate, tell
+from .core import Segments, _check_unit, check_rate, is_number, is_whole, tell
 from .data import _check_length, _check_recording, resample
 try: import fcntl
 except ImportError: fcntl = None                 # Windows: nothing then keeps a second writer out
@@ -97,9 +97,8 @@ def _as_stored(a, native, rate, dtype, flat):
 
 def _check_who(subject, start):
     "The name as text, the start as a float or None. Raises ValueError"
-    if isinstance(subject, bool) or not isinstance(subject, (str,int,np.integer)) or subject=='': raise ValueError(f"`subject` is {subject!r}; wanted who wore the sensor: text or a whole number")
-    number = isinstance(start, (int,float,np.number)) and not isinstance(start, bool)
-    if start is not None and not (number and np.isfinite(start)): raise ValueError(f"`start` is {start!r}; wanted seconds on the subject's clock: a finite number, or None: after what the subject has already")
+    if not (isinstance(subject, str) or is_whole(subject)) or subject=='': raise ValueError(f"`subject` is {subject!r}; wanted who wore the sensor: text or a whole number")
+    if start is not None and not is_number(start): raise ValueError(f"`start` is {start!r}; wanted seconds on the subject's clock: a finite number, or None: after what the subject has already")
     return str(subject), None if start is None else float(start)
 
 # %% ../nbs/02_store.ipynb #0ccd9996

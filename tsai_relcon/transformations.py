@@ -21,7 +21,7 @@ from sktime.classification.base import BaseClassifier
 from sktime.dists_kernels.base import BasePairwiseTransformerPanel
 from sktime.regression.base import BaseRegressor
 from sktime.transformations.base import BaseTransformer
-from .core import tell
+from .core import check_count, tell
 from .augment import augmentations
 from .batches import GroupDL, SegmentDataset, SegmentDL
 from .plain_distances import plain_distances
@@ -101,9 +101,9 @@ def _fit_distance(dls, epochs, lr, verbose, **net):
 
 def _seed(random_state): return int(check_random_state(random_state).randint(2**31-1))
 
-def _check_whole(**counts):
+def _check_counts(**counts):
     for name,n in counts.items():
-        if isinstance(n, bool) or not isinstance(n, (int,np.integer)) or n<1: raise ValueError(f"`{name}` is {n!r}; wanted a whole number, 1 or more")
+        check_count(name, n)
 
 # %% ../nbs/13_transformations.ipynb #ad110c75
 class RelConTransformer(BaseTransformer):
@@ -192,7 +192,7 @@ class RelConTransformer(BaseTransformer):
 
     def _fit(self, X, y=None):
         X = _encodable(X)
-        _check_whole(bs=self.bs)
+        _check_counts(bs=self.bs)
         self.encoder_ = self._pretrained(X) if self.weights is None else load_encoder(self.weights)
         if self.encoder_.c_in!=X.shape[1]: raise ValueError(f"`weights` are for {self.encoder_.c_in} channels; the panel has {X.shape[1]}")
         return self
@@ -205,7 +205,7 @@ class RelConTransformer(BaseTransformer):
         return options
 
     def _pretrained(self, X):
-        _check_whole(nf=self.nf, epochs=self.epochs, distance_epochs=self.distance_epochs, n_groups=self.n_groups, n_within=self.n_within)
+        _check_counts(nf=self.nf, epochs=self.epochs, distance_epochs=self.distance_epochs, n_groups=self.n_groups, n_within=self.n_within)
         if not 0<self.crop<=1: raise ValueError(f"`crop` is {self.crop!r}; wanted a share of the instance: above 0, up to 1")
         seed = _seed(self.random_state)
         if self.groups is None: X, groups = _crops(X, self.crop, 1+self.n_within)
@@ -324,7 +324,7 @@ class RelConDistance(BasePairwiseTransformerPanel):
     def _network(self, X):
         if isinstance(self.weights, MotifDistance): return deepcopy(self.weights).cpu().eval()
         if self.weights is not None: return load_distance(self.weights)
-        _check_whole(epochs=self.epochs, nf=self.nf)
+        _check_counts(epochs=self.epochs, nf=self.nf)
         seed = _seed(self.random_state)
         with no_random(seed): return _fit_distance(_plain_dls(X, seed), self.epochs, self.lr, False, nf=self.nf).cpu()
 
@@ -372,7 +372,7 @@ class _EncoderAndHead:
 
     def _check_head(self, known):
         if self.head not in known: raise ValueError(f"`head` is {self.head!r}; known are {', '.join(map(repr, known))}")
-        _check_whole(epochs=self.epochs, patience=self.patience)
+        _check_counts(epochs=self.epochs, patience=self.patience)
 
     def _finetuning(self):
         options = dict(epochs=self.epochs, bs=self.bs, patience=self.patience, **({} if self.lr is None else dict(lr=self.lr)))
