@@ -142,19 +142,17 @@ def frozen(args, name, seed):
     if seed==0 and name in (*methods, *beside): strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
-def finetune(args, name, seed):
-    if done(args, 'finetune', name, seed): return
+def fine_tuned(args, stage, name, seed, tasks, protocol, metric):
+    if done(args, stage, name, seed): return
     alone(seed)
     encoder, start = encoder_for(args, name, seed), time.process_time()
-    scores = {task: summary(evaluate(encoder, segs, protocol='finetune', folds=5, seed=seed, epochs=args.finetune_epochs), 'macro_f1') for task,segs in test_segments(args.data).items()}
-    write(args, 'finetune', name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
+    scores = {task: summary(evaluate(encoder, segs, y, protocol, folds, seed=seed, epochs=args.finetune_epochs), metric) for task,(segs,y,folds) in tasks(args.data).items()}
+    write(args, stage, name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
 
-def finetune_gait(args, name, seed):
-    if done(args, 'finetune_gait', name, seed): return
-    alone(seed)
-    encoder, start = encoder_for(args, name, seed), time.process_time()
-    scores = {task: summary(evaluate(encoder, segs, y, 'finetune_regression', folds, seed=seed, epochs=args.finetune_epochs), 'r') for task,(segs,y,folds) in gait_tasks(args.data).items()}
-    write(args, 'finetune_gait', name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
+def activity_tasks(data): return {task: (segs, None, 5) for task,segs in test_segments(data).items()}
+
+def finetune(args, name, seed):      fine_tuned(args, 'finetune',      name, seed, activity_tasks, 'finetune',            'macro_f1')
+def finetune_gait(args, name, seed): fine_tuned(args, 'finetune_gait', name, seed, gait_tasks,     'finetune_regression', 'r')
 
 stages = dict(pretrain=pretrain, frozen=frozen, finetune=finetune, finetune_gait=finetune_gait)
 
@@ -217,8 +215,7 @@ def report(folder):
     if len({json.dumps(r['settings']) for r in runs})>1: raise ValueError(f"{folder/'methods'} holds records of different settings; wanted those of one")
     of = lambda stage, name: [r for r in runs if r['stage']==stage and r['name']==name]
     s, order = runs[0]['settings'], [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
-    commands = ', '.join(dict.fromkeys(f'`{r["command"]}`' for r in runs))
-    lines = ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {commands}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
+    lines = ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {'; '.join(sorted({r['machine'] for r in runs}))}; the commands are at the end.", '',
              f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person (3 of mobgap's three people); "
              "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with its sd over folds, is in `results/methods/`.", '']
     lines += [how_ours_was_chosen, '']
@@ -233,6 +230,7 @@ def report(folder):
     trained = {n: r for n in order if (r := of('pretrain', n))}
     if trained: lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
               [[says(n), f"{r[0]['lr']:g}", round(np.mean([x['steps'] for x in r])), f"{60*s['minutes']/np.mean([x['steps'] for x in r]):.2f}", f"{np.mean([x['anchors'] for x in r])/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else ''] for n,r in trained.items()])]
+    lines += ['## Commands', '', *[f'- `{command}`' for command in sorted({r['command'] for r in runs})]]
     (folder/'methods.md').write_text('\n'.join(lines).rstrip('\n')+'\n')
     print('\n'.join(lines))
 
