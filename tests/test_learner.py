@@ -172,19 +172,21 @@ def test_views_of_short_segments_are_long_enough_for_the_questions(segs):
         assert joint_learner(short, 'euclidean', arch_config=dict(nf=2)).rel_con.crop==crop
     with pytest.raises(ValueError, match='AugPred asks about 44 samples or more'): joint_learner(relcon_dls(segs.X[:200,:,:40], np.arange(200)//20, n_groups=2, n_within=0, rate=50), arch_config=dict(nf=2))
 
-def test_a_distance_with_gravity_is_told(dls, tmp_path):
-    for fit,tells in ((motif_learner, True), (motion_learner, False)):
+def test_a_distance_that_ranks_what_it_was_not_fitted_on_is_told(dls, tmp_path):
+    for fit in (motif_learner, motion_learner):
         motif = fit(dls, metrics=[])
         silently(motif, 1)
-        for distance in (motif, motif.model, deepcopy(motif.model), save_weights(motif, tmp_path/f'{tells}.safetensors'), save_weights(motif.model, tmp_path/f'{tells}_net.safetensors', rate=50)):
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter('always')
-                joint_learner(dls, distance, arch_config=dict(nf=2))
-            assert any('with their gravity' in str(w.message) for w in told)==tells
+        for distance in (motif, motif.model, deepcopy(motif.model), save_weights(motif, tmp_path/f'{fit.__name__}.safetensors'), save_weights(motif.model, tmp_path/f'{fit.__name__}_net.safetensors', rate=50)):
+            for make,own in ((joint_learner, motion_learner), (relcon_learner, motif_learner)):
+                with warnings.catch_warnings(record=True) as told:
+                    warnings.simplefilter('always')
+                    make(dls, distance, arch_config=dict(nf=2))
+                assert sum('their gravity' in str(w.message) for w in told)==(fit is not own)
     assert weights_info(save_weights(motif_learner(dls, motif.model, metrics=[]), tmp_path/'again.safetensors'))['record']['motion_only'] is True     # the network's own, whatever its learner would do next
     with warnings.catch_warnings():
         warnings.simplefilter('error', DataWarning)
-        for distance in ('spectrum', MotifDistance()): joint_learner(dls, distance, arch_config=dict(nf=2))
+        for distance in ('spectrum', MotifDistance()):
+            for make in (joint_learner, relcon_learner): make(dls, distance, arch_config=dict(nf=2))
 
 def test_a_distance_that_diverged_does_not_rank(dls):
     for make in (relcon_learner, joint_learner):

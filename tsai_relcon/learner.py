@@ -231,7 +231,9 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     check_views(method('euclidean'), encoder, dls)
     check_has_groups(candidates, dls.train), check_compares(dls)
     if distance is None: distance = fit_first(motif_learner(dls), distance_epochs, distance_lr)
-    learn.add_cb(method(_fitting_distance(distance, dls)))
+    distance = _fitting_distance(distance, dls)
+    if not motion_only and fitted_on_motion(distance): tell("`distance` was fitted on segments without their gravity, and ranks them with it; motion_only=True takes it out")
+    learn.add_cb(method(distance))
     return learn
 
 # %% ../nbs/10_learner.ipynb #5a1c0e78

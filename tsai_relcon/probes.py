@@ -123,13 +123,15 @@ class _Standardised(nn.Module):
         for name,v in dict(mean=scaler.mean_, sd=scaler.scale_).items(): self.register_buffer(name, torch.from_numpy(v).float())
     def forward(self, z): return (z-self.mean)/self.sd
 
-def _probe_head(encoder, X, y, fit, valid):
-    "The frozen encoder's ridge regression as layers"
-    Z = embed_segments(_network(encoder, lambda head_nf: []), X)
-    scaler, ridge = _regression(lambda rows: Z, y, fit, valid, refit=False)[1]
+def _probe_network(encoder, X, y, fit, valid):
+    "The frozen encoder with its ridge regression as layers, and the squared error for those who choose"
+    net = _network(encoder, lambda head_nf: [])
+    Z   = embed_segments(net, X)
+    scaler, ridge = probe = _regression(lambda rows: Z, y, fit, valid, refit=False)[1]
     layer = nn.Linear(Z.shape[1], 1)
     with torch.no_grad(): layer.weight.copy_(torch.from_numpy(ridge.coef_)[None]), layer.bias.fill_(float(ridge.intercept_))
-    return lambda head_nf: [_Standardised(scaler), layer]
+    net.head.extend([_Standardised(scaler), layer])
+    return net, mean_squared_error(y[valid], probe.predict(Z[valid]))
 
 class _NormsStay(Callback):
     "Batch normalisation as the probe was fitted on it: neither its statistics nor its weights change"
@@ -180,9 +182,8 @@ def finetune_regression(X:np.ndarray,   # (N, C, L) segments
     scaled = (y-mean)/sd
     def of(rows): return X[rows], scaled[rows].astype(np.float32)[:,None]
     with no_random(seed):
-        net   = _network(encoder, _probe_head(encoder, X, scaled, fit, valid)).to(default_device())
-        start = mean_squared_error(scaled[valid], embed_segments(net, X[valid])[:,0])
-        learn = _train(net, of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, start)
+        net, start = _probe_network(encoder, X, scaled, fit, valid)
+        learn = _train(net.to(default_device()), of(fit), of(valid), nn.MSELoss(), [], 'valid_loss', epochs, lr, bs, patience, progress, start)
     return _FinetunedRegressor(learn, mean, sd)
 
 def _finetune_regression(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=10, lr=3e-5, bs=16, patience=None, progress=False):
