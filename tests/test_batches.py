@@ -1,5 +1,6 @@
 "Who comes into a batch, by loops; an epoch follows from its seed and number; batches from a store are those from memory"
 import pickle
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -236,3 +237,32 @@ def test_plain_batches_by_motion_follow_from_the_seed_and_favour_motion(few):
     drawn = np.mean([moving[np.concatenate(a.plan(e))].mean() for e in range(20)])
     assert drawn==pytest.approx((moving**2).sum()/moving.sum(), rel=.05)             # the mean of motion when drawn by motion
     assert not segment_dls(dls, 32, by_motion=True).valid.by_motion
+
+# ---- a look at a batch
+
+def shown(dl, **kwargs):
+    "Draws a batch; gives the title and the first axis of each segment drawn"
+    plt.switch_backend('agg')
+    dl.show_batch(**kwargs)
+    found = [(ax.get_title(), ax.lines[0].get_ydata()) for ax in plt.gcf().axes]
+    plt.close('all')
+    return found
+
+def test_a_row_of_the_picture_is_an_anchor_and_its_companions(few, store):
+    for segs in (few, store):
+        dls = relcon_dls(segs, n_groups=4, n_within=3, seed=0, small_groups='drop')
+        x, groups = dls.one_batch()
+        drawn = shown(dls, max_n=7)
+        assert [t for t,_ in drawn]==[f'group {groups[i]}' for i in (0,1,2, 4,5,6)]
+        for (_,y),i in zip(drawn, (0,1,2, 4,5,6)): np.testing.assert_array_equal(y, x[i,0].numpy())
+
+@pytest.mark.parametrize('max_n, rows, plain', [(1,1,1), (2,2,2), (5,3,2), (9,9,2), (10**6,15,2)])      # of 16 rows of one whole rows of three, and of two segments two
+def test_no_more_is_drawn_than_asked_or_there(few, max_n, rows, plain):
+    assert len(shown(relcon_dls(few, n_groups=16, n_within=0, seed=0), max_n=max_n))==rows
+    assert len(shown(segment_dls(relcon_dls(few, n_groups=2, n_within=0), bs=2), max_n=max_n))==plain
+
+def test_a_look_leaves_the_epoch_to_come(few):
+    dls, same = [relcon_dls(few, n_groups=4, n_within=1, seed=0) for _ in range(2)]
+    shown(dls)
+    assert all(torch.equal(a, b) for (a,_),(b,_) in zip(dls.train, same.train))
+    with pytest.raises(ValueError, match='`max_n` is 0; wanted a whole number, 1 or more'): dls.show_batch(max_n=0)

@@ -12,6 +12,7 @@ __all__ = ['grouped_index', 'batch_index', 'motion', 'count_rows', 'draw_rows', 
 import random, warnings
 from functools import cached_property
 from types import SimpleNamespace
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import merge
@@ -150,6 +151,18 @@ class SeededDL(TfmdDL):
         epoch, skip = self.epoch, self.skip
         try: return super().one_batch()
         finally: self.epoch, self.skip = epoch, skip
+    def to_show(self, max_n:int)->np.ndarray: # (rows, columns) of numbers
+        "Which segments of a batch to look at"
+        across = min(3, max_n)
+        return np.arange(max_n//across*across).reshape(-1, across)
+    def show_batch(self, b=None, max_n:int=9, ctxs=None, show:bool=True, figsize:tuple=None, **kwargs):
+        "Draw some segments of a batch, in g: of grouped batches an anchor and companions of its group in each row"
+        if not show: return super().show_batch(b, max_n, ctxs, show, **kwargs)
+        x, groups = self.one_batch() if b is None else b
+        places = self.to_show(check_count('max_n', max_n))
+        places = places[(places<len(x)).all(1)] if len(x)>places.shape[1] else np.arange(len(x))[None]
+        if ctxs is None: ctxs = plt.subplots(*places.shape, figsize=figsize or (3*places.shape[1], 1.6*len(places)), sharex=True, sharey=True, squeeze=False, **kwargs)[1].ravel()
+        for ax,i in zip(ctxs, places.ravel()): x[i].show(ctx=ax, title=f'group {groups[i]}')
     def randomize(self): pass                               # fastai would draw a new generator
     def __len__(self): return len(self.dealt)
     def create_item(self, i): return i or 0
@@ -218,6 +231,12 @@ class GroupDL(SeededDL):
         rows = draw_rows(self.generator(draw), self.members, self.n_within, self.anchors, self.weights)
         batches = list(rows[:self.n_batches*self.n_groups].reshape(self.n_batches, -1))
         return batches if draw*self.redraw==epoch or not self.shuffle else [batches[i] for i in self.generator(epoch, 1).permutation(self.n_batches)]
+
+    def to_show(self, max_n):
+        M = 1+self.n_within
+        if M==1: return super().to_show(max_n)
+        across = min(3, M, max_n)
+        return np.arange(self.n_groups)[:max_n//across,None]*M + np.arange(across)
 
     @property
     def comes_again(self): return super().comes_again or self.redraw>1
