@@ -1,7 +1,9 @@
 "One source for each thing: notebooks for modules, settings.ini for metadata; rooms import only from above"
 import ast, json, re, shutil, subprocess, sys
 from configparser import ConfigParser
+from functools import reduce
 from importlib.metadata import metadata, version
+from operator import getitem
 from pathlib import Path
 import pytest
 import tomllib
@@ -85,3 +87,14 @@ def test_the_bundled_data_ships_with_its_licence():
 def test_readme_names_every_notebook():
     readme = (root/'README.md').read_text()
     assert [n.name for n in notebooks+tutorials if str(n.relative_to(root)) not in readme]==[]
+
+of_readme = {'`joint_learner`': 'ours', '`augpred_learner`': 'augpred', '`simclr_learner`': 'simclr', "`relcon_learner`, the paper's recipe in our batches": 'relcon', '`mvp_learner`': 'mvp', '`rebar_learner`': 'rebar', 'features by hand': 'by_hand', "sktime's MiniRocket, ridge": 'minirocket'}
+
+def test_readmes_table_of_methods_says_what_the_records_say():
+    table = (root/'README.md').read_text().split('## Which method?')[1].split('\n## ')[0]
+    rows  = {cells[0]: cells[1:] for line in table.splitlines() if line.startswith('| ') and (cells := [c.strip() for c in line.strip('|').split('|')])[0] in of_readme}
+    assert rows.keys()==of_readme.keys()
+    for says,name in of_readme.items():
+        scores = [json.loads(f.read_text())['scores'] for f in (root/'results/methods').glob(f'frozen_{name}_seed*.json')]
+        def mean(task, *place): return f"{sum(reduce(getitem, place or ['segment'], s[task])['mean'] for s in scores)/len(scores):.3f}"[1:]
+        assert rows[says]==[str(len(scores)), mean('motionsense'), mean('hapt'), f"{mean('motionsense', 'few', '5')}, {mean('hapt', 'few', '5')}", mean('moving_reality stride_time_s'), mean('mobgap speed_mps')], says
