@@ -284,6 +284,14 @@ def test_gravity_beside_motion_is_its_share_of_a_squared_error(few):
     motion, means = ranked(motion_only=True), ranked()-ranked(motion_only=True)
     torch.testing.assert_close(ranked(motion_only=True, gravity=.1), motion+.1*means, rtol=1e-4, atol=1e-3)
 
+def test_a_search_for_a_rate_leaves_no_mark(dls):
+    net = MotifDistance(nf=4)
+    learn = Learner(segment_dls(dls, 16), net, loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True)])
+    with learn.no_bar(), learn.no_logging(): learn.lr_find(num_it=3, show_plot=False, suggest_funcs=None)
+    assert not hasattr(net, 'of_motion')
+    silently(learn, 1)
+    assert net.of_motion is True
+
 def test_a_distance_of_motion_is_fitted_without_gravity(dls):
     learn = Learner(segment_dls(dls, 16), MotifDistance(nf=4), loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True), spy := Spy()])
     silently(learn, 1)
@@ -449,6 +457,16 @@ def test_keep_best_goes_back_to_the_start_if_no_epoch_is_better(dls):
         silently(learn, 1)
         assert learn.keep_best.best_epoch==best
         assert (best==-1)==all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+
+def test_keep_best_is_of_fits_alone(dls):
+    learn = make(dls, KeepBest(monitor='valid_loss'))
+    learn.keep_best.start = -1.
+    silently(learn, 1)
+    with learn.no_bar(), learn.no_logging():
+        learn.validate(), learn.get_preds()
+        assert (learn.keep_best.best_epoch, learn.keep_best.best)==(-1, -1.)          # a look changes nothing
+        learn.fit(1)
+    assert learn.keep_best.best_epoch==0                                              # and a start is of one fit
 
 def test_keep_best_passes_over_skipped_and_cancelled_epochs(dls):
     learn = make(dls, KeepBest(monitor='valid_loss'))

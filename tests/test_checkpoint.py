@@ -21,7 +21,7 @@ from tsai_relcon.callback import KeepBest, StopOnInterrupt
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import SaveWeights, motif_learner, relcon_learner, weights_info
+from tsai_relcon.learner import SaveWeights, fitted_on_motion, motif_learner, relcon_learner, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.store import create_store, open_store
@@ -476,6 +476,21 @@ def test_an_attention_and_another_stores_recordings_tell_fits_apart(some, tmp_pa
             for who in np.unique(some.subject): w.append(sign*np.concatenate(some.X[some.subject==who][:40], 1).T, who)
         return room._of_loader(relcon_dls(open_store(tmp_path/name, 128), n_groups=2, n_within=2, small_groups='drop', seed=0).train)
     assert of_store('one', 1)!=of_store('two', -1)
+
+def test_a_distance_that_was_fitted_before_knows_on_what(some, tmp_path):
+    for motion in (False, True):
+        def fit(): return fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=motion), Checkpoint(tmp_path/f'{motion}', resume=True), SaveWeights(tmp_path/f'{motion}.safetensors', overwrite=True), n=1)
+        for _ in range(2):                                                                  # the second time no epoch is left
+            learn = fit()
+            assert fitted_on_motion(learn)==fitted_on_motion(learn.model)==weights_info(tmp_path/f'{motion}.safetensors')['record']['motion_only']==motion
+        learn.path = tmp_path
+        learn.save('kept')
+        again = motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=motion, path=tmp_path).load('kept')
+        assert fitted_on_motion(again)==motion
+
+def test_seconds_may_be_endless(some, tmp_path):
+    fitted(stage1(some), Checkpoint(tmp_path/'run', seconds=float('inf')), n=2)
+    assert [f.name for f in tmp_path.glob('run.*')]==['run.1.safetensors']
 
 def test_a_distance_of_motion_is_another_fit(some, tmp_path):
     fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[]), Checkpoint(tmp_path/'ck', 0))

@@ -2,7 +2,7 @@
 import os, subprocess, sys, warnings
 import numpy as np
 import pytest
-from tsai_relcon.core import DataWarning, check_count, check_number, check_switch, tell
+from tsai_relcon.core import DataWarning, check_count, check_number, check_rate, check_switch, tell
 
 def said(code): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env={k: v for k,v in os.environ.items() if k!='PYTHONWARNINGS'}).stderr
 
@@ -42,3 +42,12 @@ def test_a_count_has_its_least():
 @pytest.mark.parametrize('value', [0, 1, 'yes', None, np.True_])
 def test_a_switch_is_true_or_false(value):
     with pytest.raises(ValueError, match='`own_view` is .*; wanted True or False'): check_switch('own_view', value)
+
+def test_infinity_is_a_number_where_it_is_asked_for():
+    assert check_number('seconds', float('inf'), endless=True)==float('inf')==check_number('seconds', np.float32('inf'), endless=True)
+    for wrong in (-float('inf'), float('nan'), True):
+        with pytest.raises(ValueError, match='`seconds` is'): check_number('seconds', wrong, endless=True)
+
+@pytest.mark.parametrize('value', [0, -50, 10**400, float('inf'), float('nan'), True, np.True_, '50', None])
+def test_what_is_no_rate_is_refused(value):
+    with pytest.raises(ValueError, match='`rate` is .*; wanted samples a second'): check_rate(value)

@@ -388,8 +388,25 @@ def test_fine_tuning_for_a_number_begins_at_the_frozen_probe(few):
     tuned = probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=4)
     assert tuned.learn.keep_best.best_epoch>=0 and skm.mean_squared_error(y[valid], tuned.predict(few.X[valid]))<skm.mean_squared_error(y[valid], frozen[valid])
     with pytest.raises(ValueError, match='`lr`.*finite'): probes.finetune_regression(few.X, y, fit, valid, encoder, epochs=1, lr=1e30)
-    for wrong,says in ((dict(lr=0), '`lr` is 0'), (dict(lr='fast'), "`lr` is 'fast'"), (dict(bs=0), '`bs` is 0'), (dict(epochs=0), '`epochs` is 0'), (dict(patience=0), '`patience` is 0')):
+    for wrong,says in ((dict(lr=0), '`lr` is 0'), (dict(lr='fast'), "`lr` is 'fast'"), (dict(bs=0), '`bs` is 0'), (dict(epochs=0), '`epochs` is 0'), (dict(patience=0), '`patience` is 0'), (dict(epochs=2.), '`epochs` is 2.0'), (dict(bs=np.inf), '`bs` is inf'), (dict(lr=10**400), '`lr` is 1')):
         with pytest.raises(ValueError, match=says): probes.finetune_regression(few.X, y, fit, valid, encoder, **wrong)
+    for wrong,says in ((few.X[0], r'`X` has shape \(3, 128\)'), (few.X.round().astype(int), '`X` has shape .*, int64'), (few.X*np.nan, '`X` has shape .*finite')):
+        with pytest.raises(ValueError, match=says): probes.finetune_regression(wrong, y[:len(wrong)], fit, valid, encoder)
+    for rows,says in ((np.zeros(len(y), bool), '`fit` is empty'), ([], '`fit` is empty'), ([0, len(y)], '`fit` holds'), ([.5, 1.], '`fit` holds float64'), (np.ones(3, bool), '`fit` holds bool')):
+        with pytest.raises(ValueError, match=says): probes.finetune_regression(few.X, y, rows, valid, encoder)
+
+def test_masks_and_doubles_do_for_fine_tuning_a_number(few):
+    y, (fit, valid), encoder = few.X.std(-1).mean(1), map(np.asarray, subject_splits(few.subject)), RelConResNet34(nf=2).eval()
+    def tune(X, y, fit, valid): return probes.finetune_regression(X, y, fit, valid, encoder, epochs=1).predict(few.X)
+    def mask(rows): return np.isin(np.arange(len(y)), rows)
+    np.testing.assert_allclose(tune(few.X, y, np.sort(fit), np.sort(valid)), tune(few.X.astype(np.float64), y, mask(fit), mask(valid)), rtol=1e-5)
+
+def test_numbers_far_from_0_in_half_precision_are_not_lost(few):
+    y, (fit, valid), encoder = few.X.std(-1).mean(1), map(np.asarray, subject_splits(few.subject)), RelConResNet34(nf=2).eval()
+    exact, half = (probes.finetune_regression(few.X, of, fit, valid, encoder, epochs=1).predict(few.X[valid]) for of in (30000+1e4*y.astype(np.float16).astype(float), (30000+1e4*y.astype(np.float16).astype(np.float32)).astype(np.float32)))
+    np.testing.assert_allclose(half, exact, rtol=1e-4)
+    small = np.float16(60000)*np.ones(len(y), np.float16)                                                    # whose squares are beyond half precision
+    assert np.isfinite(probes.finetune_regression(few.X, small-(y*1000).astype(np.float16), fit, valid, encoder, epochs=1).predict(few.X[valid])).all()
 
 def test_patience_counts_from_the_start(few):
     y, (fit, valid) = few.X.std(-1).mean(1), map(np.asarray, subject_splits(few.subject))
@@ -400,11 +417,15 @@ def test_patience_counts_from_the_start(few):
 def test_norms_stay_as_the_probe_saw_them_and_others_are_free(few):
     class Plain(torch.nn.Module):
         head_nf = 8
-        def __init__(self): super().__init__(); self.backbone = torch.nn.Sequential(torch.nn.Conv1d(3, 8, 5), torch.nn.BatchNorm1d(8, affine=False), torch.nn.ReLU())
+        def __init__(self): super().__init__(); self.backbone = torch.nn.Sequential(torch.nn.Conv1d(3, 8, 5), torch.nn.BatchNorm1d(8, affine=affine), torch.nn.ReLU())
         def forward(self, x): return self.backbone(x).mean(-1)
-    y, rows, net = few.X.std(-1).mean(1), np.arange(60), Plain()
-    tuned = probes.finetune_regression(few.X[:80], y[:80], rows, np.arange(60, 80), net, epochs=1)
-    assert torch.equal(tuned.learn.model.backbone[1].running_mean, net.backbone[1].running_mean)
+    y = few.X.std(-1).mean(1)
+    for affine in (True, False):
+        net = Plain()
+        tuned = probes.finetune_regression(few.X[:80], y[:80], np.arange(60), np.arange(60, 80), net, epochs=1, lr=1e-3).learn
+        tuned.keep_best.state = None
+        assert all(torch.equal(v, net.backbone[1].state_dict()[k]) for k,v in tuned.model.backbone[1].state_dict().items())
+        assert tuned.keep_best.best_epoch==-1 or not torch.equal(tuned.model.backbone[0].weight, net.backbone[0].weight)
     classes = probes.protocols['finetune'](lambda r: few.X[:400], few.labels[:400], np.arange(300), np.arange(300, 400), encoder=net, epochs=1)[1]
     assert not torch.equal(classes.learn.model.backbone[1].running_mean.cpu(), net.backbone[1].running_mean)
 

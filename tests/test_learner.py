@@ -217,11 +217,18 @@ def test_batches_of_one_have_nothing_to_compare(few):
 def test_augmentations_see_what_a_view_is_of(dls):
     assert relcon_learner(dls, 'spectrum', n_augment=1, crop=32, arch_config=dict(nf=2), fs=dict(mine=lambda x, generator=None: x*torch.hann_window(32, device=x.device), scale=scale))
 
-def test_a_compiled_model_gives_embeddings(dls, few):
-    learn = simclr_learner(dls, bs=8, arch_config=dict(nf=2))
-    z = get_embeddings(learn, few[:4])
-    learn.model = torch.compile(learn.model, backend='eager')
-    np.testing.assert_allclose(get_embeddings(learn, few[:4]), z, atol=1e-5)
+def test_compiled_models_do(dls, few, tmp_path):
+    labelled = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=16, num_workers=0)
+    for of in (dls, labelled):
+        learn = simclr_learner(of, bs=8, arch_config=dict(nf=2))
+        z, encoder = get_embeddings(learn, few[:4]), encoder_of(learn)
+        learn.model = torch.compile(learn.model, backend='eager')
+        assert encoder_of(learn) is encoder
+        np.testing.assert_allclose(get_embeddings(learn, few[:4]), z, atol=1e-5)
+        np.testing.assert_allclose(get_embeddings(load_encoder(save_weights(learn, tmp_path/f'{len(z)}{of is dls}.safetensors', rate=50)), few[:4]), z, atol=1e-5)
+    net = torch.compile(MotifDistance(nf=4), backend='eager')
+    with pytest.raises(ValueError, match='MotifDistance; wanted a Learner, or an encoder'): get_embeddings(net, few[:4])
+    silently(relcon_learner(dls, net, arch_config=dict(nf=2)), 1)
 
 def test_candidates_of_groups_want_groups(few, dls, capsys):
     for groups,candidates in (((8, 0), 'within'), ((1, 8), 'between')):

@@ -61,7 +61,7 @@ def view_accuracy(z:Tensor, # (2B, E) of the views
 
 # %% ../nbs/11_baselines.ipynb #1a75c327
 def _plain(dls, bs, by_motion=False):
-    "Batches of two or more without groups"
+    "Batches without groups"
     check_dls(dls)
     check_count('bs', bs, 2), check_switch('by_motion', by_motion)
     return segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls

@@ -26,6 +26,7 @@ from .machine import keep_freed_memory
 from .augment import asked_view, augmentations_of, not_asked, random_augment, random_view
 from .batches import GroupDL, SeededDL, batch_index
 from .losses import ContrastAndRanking, RelConLoss, WithQuestions, cosine_similarities
+from .models import uncompiled
 from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
 
@@ -130,9 +131,9 @@ class MotifReconstruction(DisturbedPretext):
                 ):
         augmentations_of(n_augment, fs, 'n_augment')
         self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, seed, check_switch('motion_only', motion_only), reconstruction_loss
-    def before_train(self):
-        super().before_train()
-        get_model(self.learn.model).of_motion = self.motion_only               # the network remembers, also where it goes on without its learner
+    def has_trained(self): uncompiled(get_model(self.learn.model)).of_motion = self.motion_only               # the network remembers, also where it goes on without its learner
+    def after_step(self):
+        if not hasattr(self.learn, 'lr_finder'): self.has_trained()
     def pretext(self, x):
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
@@ -182,7 +183,7 @@ class RelCon(LeftOut, Views, PretextCallback):
                  shortlist:int=None,  # Ask the distance about so many candidates of an anchor, the nearest by their spectra, and put the others behind them; None: about all
                  aug_pred:float=None  # With `n_augment`: the views are disturbed by AugPred's tasks as well, and its loss, which did it, stands beside with this weight; wants a model with `questions`, as `relcon_learner` makes it
                 ):
-        if isinstance(distance, Learner): distance = distance.model
+        distance = uncompiled(distance.model if isinstance(distance, Learner) else distance)
         if isinstance(distance, str) and distance in plain_distances: distance = plain_distances[distance]
         if isinstance(distance, type) or not callable(distance) or isinstance(distance, nn.Module) and not isinstance(distance, MotifDistance):
             raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
@@ -339,19 +340,22 @@ def ranking_metrics(segs:Segments, # Of people not trained on
 # %% ../nbs/09_callback.ipynb #bb694009
 class KeepBest(TrackerCallback):
     "Leaves the model with the weights of its best epoch; with `start`, the score before the first, also those that the fit began with (epoch -1). An interrupted epoch does not count"
-    order, start = 61, None
+    order, start, fitting = 61, None, False
     def before_fit(self):
+        self.fitting = not self.learn.lock.locked()        # fastai calls all three for `validate` and `get_preds` too, which hold the lock
+        if not self.fitting: return
         super().before_fit()
         self.state = self.best_epoch = None
         if self.start is not None: self.best, self.state, self.best_epoch = self.start, deepcopy(self.learn.model.state_dict()), -1
     def after_epoch(self):
-        if not self.recorder.values or None in self.recorder.values[-1] or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
+        if not self.fitting or not self.recorder.values or None in self.recorder.values[-1] or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
         super().after_epoch()
         if self.new_best: self.state, self.best_epoch = deepcopy(self.learn.model.state_dict()), self.epoch
     def after_fit(self):
+        if not self.fitting: return
         super().after_fit()
         if self.state is not None: self.learn.model.load_state_dict(self.state)
-        self.state = None
+        self.state = self.start = None
 
 class StopOnInterrupt(Callback):
     "Ctrl-C ends the fit after the present batch, as a cancelled fit; a second one stops at once"

@@ -228,12 +228,12 @@ class Checkpoint(Callback):
     order, on = 68, False                                   # after all that a batch or an epoch changes, before StopOnInterrupt (70) ends the fit
     def __init__(self,
                  path,               # Folder and beginning of the name: 'run/encoder' for run/encoder.1.safetensors, run/encoder.2.safetensors, ...
-                 seconds:float=60.,  # Write this often; 0: after each batch
+                 seconds:float=60.,  # Write this often; 0: after each batch, infinity: at the end alone
                  keep:int=2,         # Files that stay
                  resume:bool=False   # Go on from the files that are there? Where there are none, the fit begins as usual
                 ):
         if not isinstance(path, (str,Path)) or not Path(path).name: raise ValueError(f"`path` is {path!r}; wanted a folder and the beginning of a name: 'run/encoder'")
-        self.path, self.seconds, self.keep, self.resume = Path(path), check_number('seconds', seconds, 'a number, 0 or more', lambda s: s>=0), check_count('keep', keep), check_switch('resume', resume)
+        self.path, self.seconds, self.keep, self.resume = Path(path), check_number('seconds', seconds, 'a number, 0 or more', lambda s: s>=0, endless=True), check_count('keep', keep), check_switch('resume', resume)
 
     # ---- files
     def _numbered(self):
@@ -298,7 +298,7 @@ class Checkpoint(Callback):
         if kept['recorder']: _set_recorded(learn.recorder, kept['recorder'])
         learn.train_iter, learn.pct_train = at['train_iter'], at['pct_train']
         for cb in learn.cbs:
-            if hasattr(cb, 'trained'): cb.trained = True                                                # there is something for `SaveWeights` to write, even if no batch is left
+            if hasattr(cb, 'has_trained'): cb.has_trained()                                             # there is something for `SaveWeights` to write, even if no batch is left
         self.whole, self.kept = [file], {k: kept[k] for k in ('at','random','metrics')}
         learn._with_events = self._go_on(learn, learn._with_events)
         if getattr(getattr(learn, 'progress', None), 'mbar', None): learn.progress.mbar.update(0)    # fastprogress has to begin at 0

@@ -64,10 +64,7 @@ def is_flat(X:np.ndarray # (N, 3, L)
 
 def check_rate(rate:float, name:str='rate')->float: # Hz
     "Raises ValueError unless `rate` is a finite number above 0"
-    try: ok = isfinite(rate) and rate>0 and not isinstance(rate, bool)
-    except TypeError: ok = False
-    if not ok: raise ValueError(f"`{name}` is {rate!r}; wanted samples a second: a finite number above 0")
-    return float(rate)
+    return check_number(name, rate, 'samples a second: a finite number above 0')
 
 # %% ../nbs/00_core.ipynb #c3e1a7d3
 def is_whole(value)->bool:
@@ -84,9 +81,10 @@ def check_count(name, value, least=1)->int:
     if not is_whole(value) or value<least: raise ValueError(f"`{name}` is {value!r:.80}; wanted a whole number, {least} or more")
     return int(value)
 
-def check_number(name, value, wanted='a number above 0', ok=lambda v: v>0)->float:
-    "Raises ValueError unless `value` is a number that is as wanted"
-    if not is_number(value) or not ok(value): raise ValueError(f"`{name}` is {value!r:.80}; wanted {wanted}")
+def check_number(name, value, wanted='a number above 0', ok=lambda v: v>0, endless=False)->float:
+    "Raises ValueError unless `value` is a number that is as wanted: a finite one or, with `endless`, infinity too"
+    known = is_number(value) or endless and isinstance(value, (float,np.floating)) and np.isinf(value)
+    if not known or not ok(value): raise ValueError(f"`{name}` is {value!r:.80}; wanted {wanted}")
     return float(value)
 
 def check_switch(name, value)->bool:

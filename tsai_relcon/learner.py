@@ -37,7 +37,7 @@ with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai s
 from .core import Segments, check_count, check_number, check_rate, check_switch, check_windows, tell
 from .batches import GroupDL, segment_dls
 from .augment import aug_pred_tasks, augmentations, mild_augmentations, samples_asked_about
-from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder
+from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder, uncompiled
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
@@ -85,16 +85,22 @@ def known_of(model)->dict:
 
 def fitted_on_motion(distance):
     "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
-    net = distance.model if isinstance(distance, Learner) else distance
+    if isinstance(distance, Learner):
+        known, callback = fitted_on_motion(distance.model), getattr(distance, 'motif_reconstruction', None)
+        return known if known is not None or callback is None else callback.motion_only                     # where weights were brought back by fastai's `load`
+    net = uncompiled(distance)
     return getattr(net, 'of_motion', known_of(net).get('record', {}).get('motion_only'))
+
+def _loaded(distance, rate):
+    "A distance from its file; what is no file stays what it is"
+    return load_distance(distance, rate) if isinstance(distance, (str,Path)) and distance not in plain_distances else distance
 
 def _fitting_distance(distance, dls):
     "A distance for these data, from a file, a Learner, a network or a function"
-    rate = dls.rate if hasattr(dls, 'rate') else None
-    if isinstance(distance, str) and distance in plain_distances: return distance
-    if isinstance(distance, (str,Path)): return load_distance(distance, rate)
-    trained = known_of(distance).get('rate')
-    if isinstance(distance, Learner): distance = distance.model
+    rate = getattr(dls, 'rate', None)
+    distance = _loaded(distance, rate)
+    trained  = known_of(distance).get('rate')
+    distance = uncompiled(distance.model if isinstance(distance, Learner) else distance)
     if isinstance(distance, MotifDistance):
         if distance.config['c_in']!=dls.vars: raise ValueError(f"`distance` is for {distance.config['c_in']} channels; the data have {dls.vars}")
         if rate and trained and not np.isclose(rate, trained, rtol=1e-3): raise ValueError(f"`distance` was trained on {trained:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
@@ -151,23 +157,24 @@ def with_projection(encoder, dls, widths:tuple, questions:int=0)->WithHead:
 def check_views(method, model, dls):
     "Raises ValueError unless the views of a method can be made of these segments, and the model takes them"
     if not method.n_augment: return
-    x, device, was_training = torch.randn(8, dls.vars, dls.len), next(model.parameters()).device, model.training
     wanted = f"`crop` is {method.crop}, `aug_pred` {method.aug_pred}, of segments of {dls.vars} channels and {dls.len} samples"
-    shown = x if method.crop is None else x[...,:method.crop]                # a view is cut before it is disturbed
-    says  = f"segments of {dls.vars} channels and {shown.shape[-1]} samples"
     with no_random():
-        for name,f in (augmentations if method.fs is None else method.fs).items():                    # one by one: which of them a view draws is chance
-            try: out = f(shown.clone(), generator=None)
-            except Exception as e: raise ValueError(f"`fs` has {name!r}, which disturbs no {says} ({type(e).__name__}: {e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
-            if not isinstance(out, Tensor) or out.shape!=shown.shape: raise ValueError(f"`fs` has {name!r}, which changes the shape of {says}, or their type; wanted functions that give as many, as a tensor")
-        try: view = method.view(x)[0].to(device)
+        x = torch.randn(8, dls.vars, dls.len)
+        _check_disturb(augmentations if method.fs is None else method.fs, x if method.crop is None else x[...,:method.crop])     # a view is cut before it is disturbed
+        try: view = method.view(x)[0]
         except ValueError as e:
             few = f'; AugPred asks about {samples_asked_about} samples or more' if method.aug_pred and (method.crop or dls.len)<samples_asked_about else ''
             raise ValueError(f"{wanted}: no such view can be made ({e}){few}") from None
-    try:
-        with torch.no_grad(): model.eval()(view)
+    try: embed_segments(model, view.numpy())
     except RuntimeError as e: raise ValueError(f"{wanted}: `arch` cannot embed views of {view.shape[-1]} samples ({e}); wanted another architecture, or crop={dls.len}") from None
-    finally: model.train(was_training)
+
+def _check_disturb(fs, x):
+    "Raises ValueError for augmentations that cannot take these segments. One by one: which of them a view draws is chance"
+    says = f"segments of {x.shape[1]} channels and {x.shape[2]} samples"
+    for name,f in fs.items():
+        try: out = f(x.clone(), generator=None)
+        except Exception as e: raise ValueError(f"`fs` has {name!r}, which disturbs no {says} ({type(e).__name__}: {e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
+        if not isinstance(out, Tensor) or out.shape!=x.shape: raise ValueError(f"`fs` has {name!r}, which changes the shape of {says}, or their type; wanted functions that give as many, as a tensor")
 
 def check_compares(dls):
     "Raises ValueError for batches of one segment, which has nothing to be compared with"
@@ -184,12 +191,10 @@ def fit_first(learn, epochs, lr, one_cycle=False):
     (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr)
     return learn.model
 
-def _uncompiled(model): return getattr(model, '_orig_mod', model)             # torch.compile's own name for it
-
 def encoder_of(model):
     "The encoder of a Learner or a model, without the head that it pretrains with"
     model = model.model if isinstance(model, Learner) else model
-    model = _uncompiled(model)
+    model = uncompiled(model)
     return model.encoder if isinstance(model, Pretraining) else model
 
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
@@ -231,9 +236,9 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     check_views(method('euclidean'), encoder, dls)
     check_has_groups(candidates, dls.train), check_compares(dls)
     if distance is None: distance = fit_first(motif_learner(dls), distance_epochs, distance_lr)
-    distance = _fitting_distance(distance, dls)
+    distance = _loaded(distance, getattr(dls, 'rate', None))
     if not motion_only and fitted_on_motion(distance): tell("`distance` was fitted on segments without their gravity, and ranks them with it; motion_only=True takes it out")
-    learn.add_cb(method(distance))
+    learn.add_cb(method(_fitting_distance(distance, dls)))
     return learn
 
 # %% ../nbs/10_learner.ipynb #5a1c0e78
@@ -269,7 +274,9 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
     _not_open(kwargs, 'relcon_learner', 'own_view', 'motion_only', 'candidates', 'loss')
     kwargs['cbs'] = listify(kwargs.get('cbs'))
     if distance is None: check_first_fit(distance_epochs, distance_lr, kwargs['cbs'])
-    else: distance = _of_motion(distance, getattr(dls, 'rate', None))
+    else:
+        distance = _loaded(distance, getattr(dls, 'rate', None))
+        if fitted_on_motion(distance) is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
     batches = segment_dls(dls, check_count('bs', bs, 2), by_motion) if isinstance(dls.train, GroupDL) else dls
     if crop is None: crop = min(max(1 if aug_pred is None else samples_asked_about, round(.75*dls.len)), dls.len)
     learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
@@ -284,11 +291,6 @@ def _not_open(kwargs, where, *names):
     for n in names:
         if n in kwargs: raise ValueError(f"`{n}` is {kwargs[n]!r}, which is not open here; `{where}` has it as an option")
 
-def _of_motion(distance, rate):
-    "A distance for `joint_learner`; tells if it is known to have been fitted on segments with their gravity"
-    if isinstance(distance, (str,Path)) and distance not in plain_distances: distance = load_distance(distance, rate)
-    if fitted_on_motion(distance) is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
-    return distance
 
 # %% ../nbs/10_learner.ipynb #331cdeb1
 def _check_rate_of(segs, rate, name):
@@ -308,7 +310,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
                    progress:bool=False # Show a bar?
                   )->np.ndarray:     # (N, E) float32
     "Embeddings of segments, in evaluation mode: of tsai's architectures the backbone's mean over time. Raises ValueError for malformed segments and for `Segments` of another rate"
-    model = learn.model if isinstance(learn, Learner) else learn
+    model = uncompiled(learn.model if isinstance(learn, Learner) else learn)
     if not isinstance(model, nn.Module) or isinstance(model, MotifDistance): raise ValueError(f"`learn` is a {type(model).__name__}; wanted a Learner, or an encoder such as `load_encoder` gives")
     if bs<1: raise ValueError(f"`bs` is {bs}; wanted 1 or more segments at once")
     if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (isinstance(model, Pretraining) or hasattr(model, 'backbone')):
@@ -321,7 +323,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
 
 def embed_of(model):
     "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
-    model = _uncompiled(model)
+    model = uncompiled(model)
     if isinstance(model, (RelConResNet34,BackboneEncoder,Pretraining)): return model.embed
     if not hasattr(model, 'backbone'): return model
     return lambda x: MeanOverTime()(model.backbone(x))
@@ -451,8 +453,9 @@ class SaveWeights(Callback):
         self.path, self.seconds, self.overwrite, self.record = new_path(path, overwrite), seconds, overwrite, record
     def before_fit(self):   self.trained = self.failed = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
     def before_train(self): self.last = time.monotonic()
+    def has_trained(self):  self.trained = True
     def after_batch(self):
-        self.trained = self.trained or self.training and not hasattr(self.learn, 'lr_finder')
+        if self.training and not hasattr(self.learn, 'lr_finder'): self.has_trained()
         if self.training and time.monotonic()-self.last>self.seconds: self.write()
     def after_epoch(self): self.write()
     def after_fit(self):   self.write(last=True)

@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/models.html.md"""
 
 # %% auto #0
 __all__ = ['SameConv1d', 'PreActBlock', 'RelConResNet34', 'register', 'MeanOverTime', 'BackboneEncoder', 'named_arch',
-           'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'Pretraining', 'WithHead']
+           'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'uncompiled', 'Pretraining', 'WithHead']
 
 # %% ../nbs/06_models.ipynb #bb52783b
 import json, sys, warnings
@@ -173,6 +173,10 @@ def mlp_head(c_in:int,    # Width of the embedding
     "Linear layers with ReLU between them"
     pairs = list(zip((c_in,*widths), widths))
     return nn.Sequential(*[m for i,o in pairs for m in (nn.Linear(i, o), nn.ReLU())][:-1])
+
+def uncompiled(model):
+    "A model without the wrapping of torch.compile"
+    return getattr(model, '_orig_mod', model)
 
 class Pretraining(nn.Module):
     "An `encoder` under what is there for the time of pretraining, of whom `embed` gives the encoder's embedding: see `encoder_of`"

@@ -33,7 +33,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 with warnings.catch_warnings(): from tsai.models.layers import create_fc_head     # tsai silences the whole process
-from .core import check_rate, check_windows
+from .core import check_count, check_number, check_rate, check_windows
 from .splits import subject_splits
 from .callback import KeepBest
 from .models import MeanOverTime
@@ -125,8 +125,9 @@ class _Standardised(nn.Module):
 
 def _probe_network(encoder, X, y, fit, valid):
     "The frozen encoder with its ridge regression as layers, and the squared error for those who choose"
-    net = _network(encoder, lambda head_nf: [])
-    Z   = embed_segments(net, X)
+    net  = _network(encoder, lambda head_nf: [])
+    Z, y = embed_segments(net, X[np.r_[fit, valid]]), y[np.r_[fit, valid]]
+    fit, valid = np.split(np.arange(len(y)), [len(fit)])
     scaler, ridge = probe = _regression(lambda rows: Z, y, fit, valid, refit=False)[1]
     layer = nn.Linear(Z.shape[1], 1)
     with torch.no_grad(): layer.weight.copy_(torch.from_numpy(ridge.coef_)[None]), layer.bias.fill_(float(ridge.intercept_))
@@ -166,17 +167,28 @@ def _finetune(features, y, fit, valid, seed=0, refit=True, encoder=None, epochs=
     with no_random(seed): learn = _train(_network(encoder, _fc_head(len(classes))), (X[fit], codes), (X[known], np.searchsorted(classes, y[known])), nn.CrossEntropyLoss(), F1Score(average='macro'), 'f1_score', epochs, lr, bs, patience, progress)
     return X, _Finetuned(learn, classes), learn.keep_best.best_epoch+1, fit
 
+def _floats(X):
+    X = np.asarray(X)
+    if X.dtype.kind!='f' or X.ndim!=3 or not np.isfinite(X).all(): raise ValueError(f"`X` has shape {X.shape}, {X.dtype}; wanted finite floating point numbers, (N, C, L)")
+    return X.astype(np.float32, copy=False)
+
+def _row_numbers(name, rows, n):
+    rows = np.asarray(rows)
+    if rows.shape==(n,) and rows.dtype==bool: rows = np.flatnonzero(rows)
+    if rows.ndim!=1 or not len(rows): raise ValueError(f"`{name}` is empty or not a list (shape {rows.shape}); wanted rows, one or more")
+    if rows.dtype.kind not in 'iu' or rows.min()<-n or rows.max()>=n: raise ValueError(f"`{name}` holds {rows.dtype} from {rows.min()} to {rows.max()}; wanted numbers of the {n} rows, or a mask of them")
+    return rows
+
 def finetune_regression(X:np.ndarray,   # (N, C, L) segments
                         y:np.ndarray,   # (N,) numbers
                         fit:np.ndarray, # Rows to fit on
                         valid:np.ndarray,# Rows that choose the epoch
                         encoder, seed:int=0, epochs:int=10, lr:float=3e-5, bs:int=16, patience:int=None, progress:bool=False):
-    "An encoder with a linear layer that gives a number, from its frozen probe on trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for a `y` that is not finite, or no rows"
+    "An encoder with a linear layer that gives a number, from its frozen probe on trained by squared error in units of the rows fitted on; with `predict`. Raises ValueError for segments or numbers that are not finite, and for no rows"
     check_options('finetune_regression', dict(epochs=epochs, lr=lr, bs=bs, **({} if patience is None else dict(patience=patience))))
-    y = np.asarray(y)
+    X, y = _floats(X), np.asarray(y)
     if y.shape!=(len(X),) or y.dtype.kind not in 'iuf' or not np.isfinite(y).all(): raise ValueError(f"`y` has shape {y.shape}, {y.dtype}; wanted a finite number for each of the {len(X)} segments")
-    for name,rows in dict(fit=fit, valid=valid).items():
-        if not len(rows): raise ValueError(f"`{name}` is empty; wanted rows, one or more")
+    fit, valid = _row_numbers('fit', fit, len(X)), _row_numbers('valid', valid, len(X))
     y = y.astype(np.float64)
     mean, sd = y[fit].mean(), y[fit].std() or 1.
     scaled = (y-mean)/sd
@@ -205,10 +217,14 @@ def check_options(protocol, options):
     known = options_of(protocol)
     for name,value in options.items():
         if name not in known: raise ValueError(f"`{name}` is no option of protocol {protocol!r}; it has {', '.join(sorted(known))}")
-        many, whole = name in ('Cs','alphas'), name not in ('Cs','alphas','lr')
-        values = list(value) if many and np.ndim(value)==1 else [value]
-        ok = len(values) and (np.ndim(value)==1)==many and all(isinstance(v, (int,float,np.number)) and not isinstance(v, bool) and v>0 and (not whole or v==int(v)) for v in values)
-        if not ok or (name=='lr' and np.isinf(value)): raise ValueError(f"`{name}` is {value!r}; wanted {'numbers above 0, one or more' if many else 'a whole number, 1 or more' if whole else 'a number above 0'}")
+        dict(Cs=_check_numbers, alphas=_check_numbers, lr=check_number).get(name, check_count)(name, value)
+
+def _check_numbers(name, values):
+    says = f"`{name}` is {values!r}; wanted numbers above 0, one or more"
+    if np.ndim(values)!=1 or not len(values): raise ValueError(says)
+    for v in values:
+        try: check_number(name, v, endless=True)
+        except ValueError: raise ValueError(says) from None
 
 # %% ../nbs/10_probes.ipynb #64fddf15
 def linear_probe(Z:np.ndarray,          # (N, E) embeddings of the training people
