@@ -12,6 +12,7 @@ Rates of learning are those that levers.py found on people held out of pretraini
 import argparse, json, time, warnings
 from datetime import date
 from functools import reduce
+from inspect import signature
 from itertools import zip_longest
 from operator import getitem
 from pathlib import Path
@@ -24,6 +25,7 @@ from fastai.torch_core import no_random, set_seed
 from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
+from tsai_relcon.probes import protocols
 from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
 from pictures import strip
 from recipes import ablations, distance_learner, distances, fitted_distance, methods, recipes, steps
@@ -32,6 +34,9 @@ beside = dict(untrained='the encoder untrained', supervised='the encoder trained
 gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
 few    = (5, 50)                                                 # labelled segments a class
 settings = ('minutes','distance_minutes','distance_lr','width')
+protocols_of = dict(finetune='finetune', finetune_gait='finetune_regression')      # of the stages that fine-tune
+
+def rate_of(protocol): return signature(protocols[protocol]).parameters['lr'].default
 
 # ---- a record for each run ------------------------------------------------------------------------------------------------------------------------
 
@@ -51,6 +56,7 @@ def done(args, stage, name, seed):
     if 'recipe' in record: then, now = then|dict(recipe=record['recipe']), now|dict(recipe=recipe_of(name))
     if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
     if stage.startswith('finetune'): then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
+    if stage.startswith('finetune') and 'lr' in record: then, now = then|dict(lr=record['lr']), now|dict(lr=rate_of(protocols_of[stage]))
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     return True
@@ -142,17 +148,17 @@ def frozen(args, name, seed):
     if seed==0 and name in (*methods, *beside): strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
-def fine_tuned(args, stage, name, seed, tasks, protocol, metric):
+def fine_tuned(args, stage, name, seed, tasks, metric):
     if done(args, stage, name, seed): return
     alone(seed)
-    encoder, start = encoder_for(args, name, seed), time.process_time()
-    scores = {task: summary(evaluate(encoder, segs, y, protocol, folds, seed=seed, epochs=args.finetune_epochs), metric) for task,(segs,y,folds) in tasks(args.data).items()}
-    write(args, stage, name, seed, scores=scores, epochs=args.finetune_epochs, cpu_seconds=time.process_time()-start)
+    encoder, start, lr = encoder_for(args, name, seed), time.process_time(), rate_of(protocols_of[stage])
+    scores = {task: summary(evaluate(encoder, segs, y, protocols_of[stage], folds, seed=seed, epochs=args.finetune_epochs, lr=lr), metric) for task,(segs,y,folds) in tasks(args.data).items()}
+    write(args, stage, name, seed, scores=scores, epochs=args.finetune_epochs, lr=lr, cpu_seconds=time.process_time()-start)
 
 def activity_tasks(data): return {task: (segs, None, 5) for task,segs in test_segments(data).items()}
 
-def finetune(args, name, seed):      fine_tuned(args, 'finetune',      name, seed, activity_tasks, 'finetune',            'macro_f1')
-def finetune_gait(args, name, seed): fine_tuned(args, 'finetune_gait', name, seed, gait_tasks,     'finetune_regression', 'r')
+def finetune(args, name, seed):      fine_tuned(args, 'finetune',      name, seed, activity_tasks, 'macro_f1')
+def finetune_gait(args, name, seed): fine_tuned(args, 'finetune_gait', name, seed, gait_tasks,     'r')
 
 stages = dict(pretrain=pretrain, frozen=frozen, finetune=finetune, finetune_gait=finetune_gait)
 
@@ -165,13 +171,16 @@ def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)
 
 def score_tables(of, order):
     "Lines: the scores of segments, and of whole recordings, a row a method; `of` gives a method's records"
-    kept, score = [n for n in order if of(n)], lambda n, task, level: cell([r['scores'][task][level]['mean'] for r in of(n) if level in r['scores'].get(task, {})])
-    def one(level): return table(['', 'seeds', *said.values()], [[says(n), len(of(n)), *[score(n, task, level) for task in said]] for n in kept])
+    def of_task(n, task): return [r['scores'][task] for r in of(n) if task in r['scores']]
+    def seeds(n): return ' or '.join(map(str, sorted({len(of_task(n, task)) for task in said}-{0})))          # stages may have been run for different ones
+    def row(n, level): return [says(n), seeds(n), *[cell([s[level]['mean'] for s in of_task(n, task) if level in s]) for task in said]]
+    def one(level): return table(['', 'seeds', *said.values()], [row(n, level) for n in order if of(n)])
     return ['Segments:', '', *one('segment'), 'Whole recordings:', '', *one('workout')]
 
-def fine_tunings(of, name): return of('finetune', name) + of('finetune_gait', name)
-
-def by_seed(runs): return [dict(scores={task: s for r in runs if r['seed']==seed for task,s in r['scores'].items()}) for seed in sorted({r['seed'] for r in runs})]
+def few_label_table(of, order):
+    def row(n, runs): return [says(n), *[cell([r['scores'][t]['few'][str(k)]['mean'] for r in runs]) for t in ('motionsense','hapt') for k in few]]
+    kept = {n: [r for r in of('frozen', n) if 'few' in r['scores']['hapt']] for n in order}
+    return ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {k}' for t in ('motionsense','hapt') for k in few]], [row(n, runs) for n,runs in kept.items() if runs])]
 
 how_ours_was_chosen = ("How ours was chosen: on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; the others' rates of learning were chosen there alone. That AugPred's questions belong into it was thought of after AugPred's first row stood in this table, "
                        "so that part of the choice is not free of a look at the people tested.")
@@ -206,31 +215,49 @@ def pictures(folder):
     found = [name for name in (*beside, *methods) if (folder/f'methods/{name}.png').exists()]
     return ['## Pictures', '', 'Seed 0, segments of people whom no encoder has met: maps of the frozen embeddings (t-SNE, a colour an activity), confusion matrices of the linear probe, gait as predicted against the truth (a colour a person).', '', *[line for name in found for line in (f'![{says(name)}](methods/{name}.png)', '')]] if found else []
 
+def about_fine_tuning(tuned):
+    def rate(stage): return f"{next((r['lr'] for r in tuned if r['stage']==stage and 'lr' in r), rate_of(protocols_of[stage])):g}"
+    return [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '',
+            f"Activities by the paper's protocol: a new head, the whole network by Adam {rate('finetune')}. Gait from the ridge regression of the frozen encoder on, by Adam {rate('finetune_gait')}; it stays there where no epoch is better for the people who choose. "
+            "That regression is fitted without those who choose, the frozen one of the tables above with them: of mobgap's three people one fits here, one chooses and one is tested, so that a part of what is lost there is lost with the people, not in training. The encoder trained on labels alone goes the same ways from its first weights on.", '']
+
+def fine_tuning_tables(of, order):
+    def both(n): return of('finetune', n) + of('finetune_gait', n)
+    tuned = [r for n in order for r in both(n)]
+    return [*about_fine_tuning(tuned), *score_tables(both, order)] if tuned else []
+
+def cost_table(of, order, minutes, distance_minutes):
+    trained = {n: runs for n in order if (runs := of('pretrain', n))}
+    def mean(runs, of): return np.mean([r[of] for r in runs])
+    def row(n, runs): return [says(n), f"{runs[0]['lr']:g}", round(mean(runs, 'steps')), f"{60*minutes/mean(runs, 'steps'):.2f}", f"{mean(runs, 'anchors')/60/minutes:.0f}", f'{distance_minutes:g}' if recipes[n].distance in distances else '']
+    head = ['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"]
+    return ['## Costs', '', *table(head, [row(n, runs) for n,runs in trained.items()])] if trained else []
+
+def check_records(runs, folder):
+    "Raises ValueError for runs that do not belong into one table"
+    def all_one(what, values):
+        if len(values)>1: raise ValueError(f"{folder} holds {what} {sorted(values)}; wanted those of one")
+    all_one('records of different settings', {json.dumps(r['settings']) for r in runs})
+    for stage in protocols_of: all_one(f'records of {stage} with epochs', {r['epochs'] for r in runs if r['stage']==stage}), all_one(f'records of {stage} at rates', {r['lr'] for r in runs if r['stage']==stage and 'lr' in r})
+    for name in {r['name'] for r in runs}: all_one(f'runs of {name} at rates', {r['lr'] for r in runs if r['name']==name and r['stage']=='pretrain'})
+
 def report(folder):
     "results/methods.md from the records"
     runs = [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
-    for name,lrs in {r['name']: {x['lr'] for x in runs if x['name']==r['name'] and 'lr' in x} for r in runs}.items():
-        if len(lrs)>1: raise ValueError(f"{folder/'methods'} holds runs of {name} at rates {sorted(lrs)}; wanted those of one")
-    if len({json.dumps(r['settings']) for r in runs})>1: raise ValueError(f"{folder/'methods'} holds records of different settings; wanted those of one")
+    check_records(runs, folder/'methods')
     of = lambda stage, name: [r for r in runs if r['stage']==stage and r['name']==name]
     s, order = runs[0]['settings'], [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
     lines = ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {'; '.join(sorted({r['machine'] for r in runs}))}; the commands are at the end.", '',
              f"Encoder of width {s['width']}, {length} samples at {rate:g} Hz, pretrained for {s['minutes']:g} minutes of one thread by every method; a learned distance beforehand, {s['distance_minutes']:g} minutes. Tested on people whom no pretraining has met, 5 folds by person (3 of mobgap's three people); "
-             "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with its sd over folds, is in `results/methods/`.", '']
-    lines += [how_ours_was_chosen, '']
-    lines += ['## Frozen, linear probe: macro F1; gait: Pearson r', '', *score_tables(lambda n: of('frozen', n), order)]
-    lines += ['Few labels (segments a class), segments:', '', *table(['', *[f'{said[t]}, {n}' for t in ('motionsense','hapt') for n in few]],
-              [[says(m), *[cell([r['scores'][t]['few'][str(n)]['mean'] for r in of('frozen', m) if 'few' in r['scores'][t]]) for t in ('motionsense','hapt') for n in few]] for m in order if of('frozen', m) and 'few' in of('frozen', m)[0]['scores']['hapt']])]
-    lines += ablation_tables(of)
-    tuned = [r for n in order for r in fine_tunings(of, n)]
-    if len({r['epochs'] for r in tuned})>1: raise ValueError(f"{folder/'methods'} holds fine-tunings of {sorted({r['epochs'] for r in tuned})} epochs; wanted those of one number")
-    if tuned: lines += [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', "Activities by the paper's protocol: a new head, the whole network by Adam 1e-3. Gait from the frozen encoder's ridge regression on, by Adam 3e-5; it stays where no epoch is better for the people who choose.", '', *score_tables(lambda n: by_seed(fine_tunings(of, n)), order)]
-    lines += pictures(folder)
-    trained = {n: r for n in order if (r := of('pretrain', n))}
-    if trained: lines += ['## Costs', '', *table(['', 'lr', 'steps', 'seconds a step', 'anchors (or segments) a second', "the distance's own minutes"],
-              [[says(n), f"{r[0]['lr']:g}", round(np.mean([x['steps'] for x in r])), f"{60*s['minutes']/np.mean([x['steps'] for x in r]):.2f}", f"{np.mean([x['anchors'] for x in r])/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else ''] for n,r in trained.items()])]
-    lines += ['## Commands', '', *[f'- `{command}`' for command in sorted({r['command'] for r in runs})]]
+             "mean over seeds of the mean over folds, in brackets the sd over seeds. Every number's record, with its sd over folds, is in `results/methods/`.", '',
+             how_ours_was_chosen, '',
+             '## Frozen, linear probe: macro F1; gait: Pearson r', '', *score_tables(lambda n: of('frozen', n), order), *few_label_table(of, order),
+             *ablation_tables(of),
+             *fine_tuning_tables(of, order),
+             *pictures(folder),
+             *cost_table(of, order, s['minutes'], s['distance_minutes']),
+             '## Commands', '', *[f'- `{command}`' for command in sorted({r['command'] for r in runs})]]
     (folder/'methods.md').write_text('\n'.join(lines).rstrip('\n')+'\n')
     print('\n'.join(lines))
 
