@@ -14,7 +14,8 @@ from tsai_relcon.baselines import (AugPred, MaskedDistance, REBAR, SimCLR, aug_p
                                    masked_learner, mvp_learner, rebar_learner, rebar_loss, simclr_learner, task_accuracy, task_loss, view_accuracy)
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import no_loss
-from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
+from tsai_relcon.distance import MotifDistance
+from tsai_relcon.learner import get_embeddings, load_encoder, motif_learner, relcon_learner, save_weights
 from tsai_relcon.losses import nt_xent
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.splits import subject_splits
@@ -305,3 +306,21 @@ def test_what_a_method_cannot_do_is_told_before_it_trains(few, dls):
     assert augpred_learner(relcon_dls(few.X[:,:,:44], np.arange(len(few))//8, n_groups=2, n_within=0, rate=50), **small)
     for make in (simclr_learner, augpred_learner, mvp_learner):
         with pytest.raises(ValueError, match='`bs` is 1; wanted a whole number, 2 or more'): make(dls, bs=1, **small)
+
+def test_the_masked_distance_has_a_file(dls, tmp_path):
+    masked = masked_learner(dls, MaskedDistance(nf=4, ks=5))
+    path = save_weights(masked, tmp_path/'masked.safetensors')
+    kept = rebar_learner(dls, path, arch_config=dict(nf=2)).rebar.distance
+    assert kept.config==masked.model.config and all(torch.equal(v, kept.state_dict()[k]) for k,v in masked.model.state_dict().items())
+    with pytest.raises(ValueError, match="kind 'masked distance'; wanted kind 'distance'"): relcon_learner(dls, path, arch_config=dict(nf=2))
+    motif = save_weights(motif_learner(dls, MotifDistance(nf=4)), tmp_path/'motif.safetensors')
+    with pytest.raises(ValueError, match="kind 'distance'; wanted kind 'masked distance'"): rebar_learner(dls, motif, arch_config=dict(nf=2))
+
+def test_rebar_between_groups_wants_groups(few):
+    for alpha in (.5, 1.):
+        with pytest.raises(ValueError, match=f'`alpha` is {alpha}, but batches are one group'): rebar_learner(relcon_dls(few, n_groups=1, n_within=2), alpha=alpha, arch_config=dict(nf=2))
+
+@pytest.mark.parametrize('share', [0, 1, 2, 'x', None])
+def test_shares_are_shares(dls, share):
+    with pytest.raises(ValueError, match='`share` is .*above 0, below 1'): masked_learner(dls, share=share)
+    with pytest.raises(ValueError, match='`net` is a int'): masked_learner(dls, 3)

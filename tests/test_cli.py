@@ -64,7 +64,7 @@ def test_gait_report(weights, tmp_path):
     ('.npz or .csv', ['relcon-embed','W','mobgap','z.pkl']),
     ('at most groups=', ['relcon-pretrain','mobgap','OUT','--rate','50','--length','128','--groups','500']),
     ('one person only|two or more', ['relcon-pretrain','ONE','OUT','--unit','m/s2','--subject','file']),
-    ('`overwrite` and `resume`', ['relcon-pretrain','mobgap','OUT','--overwrite','--resume']), ('`checkpoint_seconds`', ['relcon-pretrain','mobgap','OUT','--checkpoint-seconds','0']), ('no run.json', ['relcon-pretrain','mobgap','FULL','--resume']),
+    ('`overwrite` and `resume`', ['relcon-pretrain','mobgap','OUT','--overwrite','--resume']), ('`checkpoint_seconds`', ['relcon-pretrain','mobgap','OUT','--checkpoint-seconds','-1']), ('no run.json', ['relcon-pretrain','mobgap','FULL','--resume']),
     ('`width`', ['relcon-pretrain','mobgap','OUT','--width','0']), ('`epochs`', ['relcon-pretrain','mobgap','OUT','--epochs','0']), ('`lr`', ['relcon-pretrain','mobgap','OUT','--lr','nan']),
     ('subject', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','none']), ('`axes`', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--axes','x,y']),
     ('none of these people', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','unseen']), ('no whole npz', ['relcon-embed','W','NPZ','z.npz']),
@@ -206,8 +206,8 @@ def test_joint_pretraining_is_that_of_the_library(csvs, tmp_path, monkeypatch):
     assert sum(len(dl.dataset) for dl in learn.dls.loaders)==len(tsai_relcon.cli._read(str(csvs), 50., 128, label='none', unit='m/s2', subject='file')[0])
 
 def test_what_joint_cannot_is_told_before_the_distance_is_fitted(csvs, tmp_path, capsys):
-    for kw,says in ((dict(length=30), 'AugPred asks about 44'), (dict(arch='TSTPlus'), '`arch` cannot embed views')):
-        with pytest.raises(ValueError, match=says): relcon_pretrain(str(csvs), str(tmp_path/'w'), **(dict(rate=50, length=128, joint=True, unit='m/s2', subject='file')|kw))
+    with pytest.raises(ValueError, match='`length` is 30; with `joint` wanted 44 samples or more'): relcon_pretrain(str(csvs), str(tmp_path/'w'), rate=50, length=30, joint=True, unit='m/s2', subject='file')
+    with pytest.raises(ValueError, match='`arch` cannot embed views'): relcon_pretrain(str(csvs), str(tmp_path/'w'), rate=50, length=128, arch='TSTPlus', joint=True, unit='m/s2', subject='file')
     assert 'The distance' not in capsys.readouterr().out and not list((tmp_path/'w').iterdir())
 
 def test_joint_pretraining_from_files_and_from_a_store(csvs, store, tmp_path, capsys):

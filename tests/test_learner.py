@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
-from tsai_relcon.callback import StopOnInterrupt
+from tsai_relcon.callback import StopOnInterrupt, n_candidates
 from tsai_relcon.core import DataWarning
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.torch_core import set_seed
@@ -211,8 +211,40 @@ def test_a_fit_beforehand_is_checked_beforehand(dls, tmp_path, capsys, make):
 def test_batches_of_one_have_nothing_to_compare(few):
     dls = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=1, num_workers=0)
     for make in (joint_learner, relcon_learner):
-        with pytest.raises(ValueError, match='`dls` has batches of one'): make(dls, 'euclidean', arch_config=dict(nf=2))
+        with pytest.raises(ValueError, match='`dls` gives an anchor 0 candidates'): make(dls, 'euclidean', arch_config=dict(nf=2))
+    with pytest.raises(ValueError, match='`dls` has batches of one'): simclr_learner(dls, arch_config=dict(nf=2))
     assert augpred_learner(dls, arch_config=dict(nf=2))
+
+@pytest.mark.parametrize('batches, options, n', [(dict(n_groups=2, n_within=0), {}, 1), (dict(n_groups=1, n_within=1), {}, 1), (dict(n_groups=8, n_within=1), dict(candidates='within'), 1), (dict(n_groups=2, n_within=3), dict(candidates='between'), 1)])
+def test_of_one_candidate_there_is_no_order(few, capsys, batches, options, n):
+    dls = relcon_dls(few, **batches)
+    with pytest.raises(ValueError, match=f'`dls` gives an anchor {n} candidate for'): relcon_learner(dls, arch_config=dict(nf=2), **options)
+    assert 'fitting' not in capsys.readouterr().out
+    assert relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), n_augment=1, own_view=True, **options)                  # the own view is another
+    with pytest.raises(ValueError, match='gives an anchor'): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), n_augment=1, own_view=True, weight=.3, **options)
+
+@pytest.mark.parametrize('n_groups, n_within, candidates', [(4, 3, 'all'), (4, 3, 'within'), (4, 3, 'between'), (4, 3, 'batch'), (4, 0, 'all')])
+def test_so_many_candidates_has_an_anchor(few, n_groups, n_within, candidates):
+    learn = relcon_learner(relcon_dls(few, n_groups=n_groups, n_within=n_within), lambda x, a, c: seen.append(c.shape[1]) or torch.rand(c.shape), arch_config=dict(nf=2), candidates=candidates, metrics=[])
+    seen = []
+    with learn.no_bar(), learn.no_logging(): learn.validate()
+    assert set(seen)=={n_candidates(candidates, learn.dls.train)}
+
+def test_what_is_no_callback_is_told_before_a_distance_is_fitted(dls, capsys):
+    for make in (relcon_learner, joint_learner, rebar_learner):
+        with pytest.raises((ValueError, AttributeError), match='`cbs` has 3|learn'): make(dls, cbs=[3], arch_config=dict(nf=2))
+    assert 'fitting' not in capsys.readouterr().out
+
+def test_what_is_no_distance_is_named(dls):
+    for make in (relcon_learner, joint_learner):
+        with pytest.raises(ValueError, match="`distance` is 'Euclid', which is no file, and none of 'euclidean'"): make(dls, 'Euclid', arch_config=dict(nf=2))
+    with pytest.raises(ValueError, match='`net` is a int; wanted a `MotifDistance`'): motif_learner(dls, 3)
+    with pytest.raises(ValueError, match='`arch` is .*Linear.* cannot be called'): relcon_learner(dls, 'euclidean', arch=torch.nn.Linear)
+    with pytest.raises(ValueError, match="`monitor` is 'f1'; the columns are 'train_loss', 'valid_loss'"): silently(motif_learner(dls, MotifDistance(nf=2), monitor='f1'), 1)
+
+@pytest.mark.parametrize('make, fit_first', [(relcon_learner, 'motif_learner'), (joint_learner, 'motion_learner'), (rebar_learner, 'masked_learner')])
+def test_a_checkpoint_wants_the_methods_own_distance_beforehand(dls, tmp_path, make, fit_first):
+    with pytest.raises(ValueError, match=f'fit it beforehand, by `{fit_first}`'): make(dls, cbs=Checkpoint(tmp_path/'run'), arch_config=dict(nf=2))
 
 def test_augmentations_see_what_a_view_is_of(dls):
     assert relcon_learner(dls, 'spectrum', n_augment=1, crop=32, arch_config=dict(nf=2), fs=dict(mine=lambda x, generator=None: x*torch.hann_window(32, device=x.device), scale=scale))
@@ -259,7 +291,7 @@ def test_joint_wants_dls(few):
 
 # ---- embeddings
 
-@pytest.mark.parametrize('options, says', [(dict(projection=(0,)), '`projection`'), (dict(projection=8), '`projection`'), (dict(projection=()), '`projection`'), (dict(loss='hard'), '`kind`'), (dict(candidates='far'), '`candidates`'),
+@pytest.mark.parametrize('options, says', [(dict(projection=(0,)), '`projection`'), (dict(projection=8), '`projection`'), (dict(projection=()), '`projection`'), (dict(loss='hard'), '`loss`'), (dict(candidates='far'), '`candidates`'),
                                            (dict(own_view=True), '`own_view`'), (dict(nearest=0), '`nearest`')])
 def test_bad_departures(dls, options, says):
     with pytest.raises(ValueError, match=says): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), **options)

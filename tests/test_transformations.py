@@ -14,6 +14,7 @@ from sktime.clustering.dbscan import TimeSeriesDBSCAN
 from sktime.datatypes import convert_to
 from sktime.pipeline import make_pipeline
 from sktime.utils.estimator_checks import check_estimator
+from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
@@ -182,6 +183,18 @@ def test_options_of_fine_tuning_reach_it_and_are_checked(panel, weights):
         assert make(weights, 'finetune', epochs=1, lr=7e-4, random_state=0).fit(X[::3], target[::3]).model_.learn.lr==7e-4
         for wrong in (dict(lr=0), dict(lr=-1e-3), dict(lr=True), dict(lr='fast'), dict(bs=0), dict(bs=2.5)):
             with pytest.raises(ValueError, match=f'`{next(iter(wrong))}` is'): make(weights, 'finetune', random_state=0, **wrong).fit(X[::3], target[::3])
+
+def test_what_is_unlike_the_files_segments_is_told(panel, weights):
+    X, y, _ = panel
+    clf = RelConClassifier(weights).fit(X[::3], y[::3])
+    for wrong,says in ((X*9.81, 'median magnitude'), (X[...,:60], '60 samples; the encoder of the file was trained on')):
+        for f in (clf.predict, RelConTransformer(weights).fit(X).transform):
+            with pytest.warns(DataWarning, match=says): f(wrong)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', DataWarning)
+        clf.predict(X), RelConTransformer(weights).fit(X).transform(X)
+    with pytest.raises(ValueError, match='`X` has 2 channels; the encoder is for 3'): clf.predict(X[:,:2])
+    with pytest.raises(ValueError, match='`weights` is a int; wanted a file'): RelConClassifier(3).fit(X, y)
 
 def test_a_class_that_only_the_held_out_have_is_learned_in_the_end(panel, weights):
     X, y, subject = panel

@@ -13,6 +13,7 @@ __all__ = ['SimCLR', 'view_accuracy', 'simclr_learner', 'task_accuracy', 'AugPre
 import tempfile, warnings
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_compares, check_dls, check_first_fit, check_views, embed_of, embedding_width, fit_first, make_encoder, plain_adam, with_projection
+from .learner import check_compares, check_dls, check_first_fit, check_views, distance_kinds, embed_of, embedding_width, fit_first, load_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead
 
@@ -175,6 +176,8 @@ class MaskedDistance(nn.Module):
         "Rebuild anchors, pair by pair"
         return self.rebuild(*self.query(a, hidden), c)
 
+distance_kinds['masked distance'] = MaskedDistance         # so `save_weights` and `load_distance` know it
+
 def hidden_error(a_hat:Tensor, # (B, C, L) rebuilt
                  a:Tensor,     # (B, C, L)
                  hidden:Tensor # (B, L) bool
@@ -207,7 +210,7 @@ class MaskedReconstruction(DisturbedPretext):
     "Trains a `MaskedDistance` to rebuild a hidden stretch of each segment from the segment itself"
     def __init__(self, share:float=.25, # Of a segment, hidden
                  seed:int=0):           # For the stretches of validation
-        self.share, self.seed = share, seed
+        self.share, self.seed = check_number('share', share, 'a share of the segment: above 0, below 1', lambda s: 0<s<1), seed
     def loss_func(self, a_hat, a, hidden): return hidden_error(a_hat, a, hidden).sum()
     def pretext(self, x):
         hidden = hide_stretch(x, self.share, self.generator)
@@ -224,6 +227,7 @@ def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                   )->Learner:
     "A Learner that fits REBAR's distance; its best epoch is kept"
     dls = _plain(dls, bs)
+    if net is not None and not isinstance(net, MaskedDistance): raise ValueError(f"`net` is a {type(net).__name__}; wanted a `MaskedDistance`")
     return Learner(dls, MaskedDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, cbs=[MaskedReconstruction(share), KeepBest('valid_loss')] + listify(cbs), **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #e8aadeac
@@ -242,9 +246,12 @@ def rebar_loss(z:Tensor,        # (B, E) embeddings
     within  = info_nce(own, positive, tau=tau) if alpha<1 else 0.
     return alpha*between + (1-alpha)*within
 
-def _check_companions(dls):
+def _check_companions(dls, alpha):
     "Raises ValueError where an anchor has not both a companion to be near and one to be far"
     if not isinstance(dls.train, GroupDL) or dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
+    if alpha and dls.train.n_groups<2: raise ValueError(f"`alpha` is {alpha}, but batches are one group; wanted 0, or relcon_dls(segs, n_groups=2 or more)")
+
+_a_share = 'a share: a number from 0 to 1', lambda a: 0<=a<=1
 
 class REBAR(LeftOut, DisturbedPretext):
     "Contrastive learning with the companion nearest by a `MaskedDistance` as positive"
@@ -257,10 +264,10 @@ class REBAR(LeftOut, DisturbedPretext):
                 ):
         distance = distance.model if isinstance(distance, Learner) else distance
         if not isinstance(distance, MaskedDistance): raise ValueError(f"`distance` is a {type(distance).__name__}; wanted a `MaskedDistance`, or a Learner of one")
-        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), check_number('alpha', alpha, 'a share: a number from 0 to 1', lambda a: 0<=a<=1), seed
+        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), check_number('alpha', alpha, *_a_share), seed
     def before_fit(self):
         super().before_fit()
-        _check_companions(self.dls)
+        _check_companions(self.dls, self.alpha)
         if self.distance is not None: self.distance.to(self.learn.dls.device)
     def pretext(self, x):
         if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new REBAR(distance) to train on")
@@ -273,7 +280,7 @@ class REBAR(LeftOut, DisturbedPretext):
 
 @delegates(Learner.__init__, but=['model','loss_func','cbs'])
 def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
-                  distance=None,          # `MaskedDistance`, Learner of one, or None: fit one first
+                  distance=None,          # `MaskedDistance`, Learner of one, path of a saved one, or None: fit one first
                   arch=RelConResNet34,    # Encoder: see `relcon_learner`
                   arch_config:dict=None,  # For the class, such as dict(nf=16)
                   tau:float=.1,           # Temperature
@@ -285,13 +292,14 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
-    _check_companions(dls)
+    _check_companions(dls, check_number('alpha', alpha, *_a_share))
     method = partial(REBAR, tau=tau, alpha=alpha)
     learn  = Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=cbs, **kwargs)          # what is wrong should be said before a fit, not after
     if distance is None:
         with no_random(): method(MaskedDistance(dls.vars, nf=1))
-        check_first_fit(distance_epochs, distance_lr, learn.cbs)
+        check_first_fit(distance_epochs, distance_lr, learn.cbs, 'masked_learner')
         distance = fit_first(masked_learner(dls), distance_epochs, distance_lr)
+    if isinstance(distance, (str,Path)): distance = load_distance(distance, getattr(dls, 'rate', None), 'masked distance')
     learn.add_cb(method(distance))
     return learn
 

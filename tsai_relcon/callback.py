@@ -6,8 +6,8 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/callback.html.md"""
 
 # %% auto #0
 __all__ = ['no_loss', 'check_finite', 'check_distances', 'PretextCallback', 'reconstruction_loss', 'reconstruction_error',
-           'LeftOut', 'Views', 'DisturbedPretext', 'MotifReconstruction', 'check_has_groups', 'RelCon', 'rank_with',
-           'RankingSample', 'RankingMetric', 'NeighbourAUC', 'NearestF1', 'ranking_metrics', 'KeepBest',
+           'LeftOut', 'Views', 'DisturbedPretext', 'MotifReconstruction', 'check_has_groups', 'n_candidates', 'RelCon',
+           'rank_with', 'RankingSample', 'RankingMetric', 'NeighbourAUC', 'NearestF1', 'ranking_metrics', 'KeepBest',
            'StopOnInterrupt']
 
 # %% ../nbs/09_callback.ipynb #0a057409
@@ -25,7 +25,7 @@ from .core import Segments, check_count, check_switch, is_number
 from .machine import keep_freed_memory
 from .augment import asked_view, augmentations_of, not_asked, random_augment, random_view
 from .batches import GroupDL, SeededDL, batch_index
-from .losses import ContrastAndRanking, RelConLoss, WithQuestions, cosine_similarities
+from .losses import ContrastAndRanking, RelConLoss, WithQuestions, cosine_similarities, ranking_losses
 from .models import uncompiled
 from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
@@ -147,6 +147,12 @@ def check_has_groups(candidates, dl):
     if candidates=='within'  and not dl.n_within:   raise ValueError("`candidates` is 'within', but groups are an anchor alone; wanted relcon_dls(..., n_within=1 or more)")
     if candidates=='between' and dl.n_groups<2:     raise ValueError("`candidates` is 'between', but batches are one group; wanted relcon_dls(..., n_groups=2 or more)")
 
+def n_candidates(candidates, dl)->int:
+    "How many candidates an anchor has in the batches of a loader"
+    if candidates=='batch' or not isinstance(dl, GroupDL): return dl.bs-1
+    W, U = dl.n_within, dl.n_groups
+    return dl.bs-1 if not W and candidates=='all' else dict(all=W+U-1, within=W, between=U-1)[candidates]
+
 def _check_together(n_augment, own_view, weight, shortlist, loss, of_views):
     "Raises ValueError for options of `RelCon` of which one says nothing, or nothing right, beside another"
     for name,value in of_views.items():
@@ -190,6 +196,7 @@ class RelCon(LeftOut, Views, PretextCallback):
         check_switch('motion_only', motion_only), check_switch('own_view', own_view)
         if not is_number(gravity) or gravity<0 or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)
+        if loss not in ranking_losses: raise ValueError(f"`loss` is {loss!r}; known are {', '.join(map(repr, ranking_losses))}")
         if candidates not in (*_pools, 'batch'): raise ValueError(f"`candidates` is {candidates!r}; known are {', '.join(map(repr, (*_pools, 'batch')))}")
         self.attention, self.motion_only, self.gravity, self.candidates, self.known = attention, motion_only, gravity, candidates, {}
         self.n_augment = check_count('n_augment', n_augment, 0)
@@ -344,6 +351,8 @@ class KeepBest(TrackerCallback):
     def before_fit(self):
         self.fitting = not self.learn.lock.locked()        # fastai calls all three for `validate` and `get_preds` too, which hold the lock
         if not self.fitting: return
+        columns = [n for n in self.recorder.metric_names[1:] if n!='time']
+        if self.monitor not in columns: raise ValueError(f"`monitor` is {self.monitor!r}; the columns are {', '.join(map(repr, columns))}")
         super().before_fit()
         self.state = self.best_epoch = None
         if self.start is not None: self.best, self.state, self.best_epoch = self.start, deepcopy(self.learn.model.state_dict()), -1

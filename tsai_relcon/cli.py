@@ -373,7 +373,7 @@ def relcon_pretrain(
     width:int=64,              # First width of the ResNet-34; the paper's is 64, 16 is quick on a CPU
     epochs:int=10,             # Of the encoder
     lr:float=1e-3,             # Its rate of learning, one cycle
-    distance:str='',           # Weights of a distance fitted earlier; none: fit one first
+    distance:str='',           # Weights of a distance fitted earlier, or the name of a plain one: euclidean, spectrum, dtw; none: fit one first
     distance_epochs:int=10,    # Of the distance
     distance_lr:float=0.,      # Its rate of learning, one cycle; 0: its own (0.001, with --joint 0.004)
     groups:int=16,             # Groups of neighbours a batch
@@ -396,17 +396,22 @@ def relcon_pretrain(
     distance_lr = distance_lr or (4e-3 if joint else 1e-3)
     settings = _run_settings({k: v for k,v in locals().items() if k not in ('out','overwrite','resume','checkpoint_seconds','reading')}, reading)
     from fastai.torch_core import no_random, set_seed
+    from tsai_relcon.augment import samples_asked_about
     from tsai_relcon.batches import relcon_dls
+    from tsai_relcon.core import check_number
+    from tsai_relcon.plain_distances import plain_distances
     from tsai_relcon.learner import joint_learner, load_distance, motif_learner, motion_learner, relcon_learner
     from tsai_relcon.store import is_store
     if joint:
         _check_joint(settings)
         groups, within = 2, 0                                    # the fewest that batches can be made of, which leave nobody out: they are taken apart again
     if not 0<=leave_out<1: raise ValueError(f"`leave_out` is {leave_out}; wanted a share of the subjects: 0 up to, not including, 1")
-    for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr, checkpoint_seconds=checkpoint_seconds).items():
+    for name,value in dict(width=width, epochs=epochs, distance_epochs=distance_epochs, lr=lr, distance_lr=distance_lr).items():
         if not 0<value<1e6: raise ValueError(f"`{name}` is {value}; wanted a number above 0")
+    check_number('checkpoint_seconds', checkpoint_seconds, 'a number, 0 or more', lambda s: s>=0)
+    if joint and length<samples_asked_about: raise ValueError(f"`length` is {length}; with `joint` wanted {samples_asked_about} samples or more, or there is nothing to cut in four and shuffle")
     arch_config = _arch_config(arch, width, length)
-    motif = load_distance(distance, rate) if distance else None
+    motif = None if not distance else distance if distance in plain_distances else load_distance(distance, rate)
     _not_among(data, out)
     folder, run = _run_folder(out, settings, overwrite, resume)
     with _alone(folder):

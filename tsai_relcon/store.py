@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
-from .core import Segments, _check_unit, check_rate, is_number, is_whole, tell
+from .core import Segments, check_unit, check_rate, is_number, is_whole, tell
 from .data import _check_length, _check_recording, resample
 try: import fcntl
 except ImportError: fcntl = None                 # Windows: nothing then keeps a second writer out
@@ -87,7 +87,7 @@ def _as_stored(a, native, rate, dtype, flat):
     if flat not in ('error','cut'): raise ValueError(f"`flat` is {flat!r}; known are 'error' and 'cut'")
     if not len(a): raise ValueError("`samples` is empty; wanted (T, 3), a row a sample")
     parts, out = _moving(a, native, flat), []
-    if parts: _check_unit(np.concatenate([a[s][::max(1, len(a)//10_000)] for s in parts]).T[None], 'samples')
+    if parts: check_unit(np.concatenate([a[s][::max(1, len(a)//10_000)] for s in parts]).T[None], 'samples')
     for s in parts:
         x = resample(a[s], native, rate)
         if not np.abs(x).max()<=_limits[dtype]: raise ValueError(f"`samples` reaches {np.abs(x).max():.4g} g, where {dtype} is too coarse (limit: {_limits[dtype]:.4g} g)" + ("; make the store with dtype='float32'" if dtype=='float16' else ''))

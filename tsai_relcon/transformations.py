@@ -10,6 +10,7 @@ __all__ = ['panel_array', 'RelConTransformer', 'RelConDistance', 'RelConClassifi
 # %% ../nbs/13_transformations.ipynb #20f4d163
 from contextlib import nullcontext
 from copy import deepcopy
+from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
@@ -21,14 +22,14 @@ from sktime.classification.base import BaseClassifier
 from sktime.dists_kernels.base import BasePairwiseTransformerPanel
 from sktime.regression.base import BaseRegressor
 from sktime.transformations.base import BaseTransformer
-from .core import check_count, tell
+from .core import check_count, check_unit, tell
 from .augment import augmentations
 from .batches import GroupDL, SegmentDataset, SegmentDL
 from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
 from .splits import subject_splits
 from .models import RelConResNet34
-from .learner import embed_segments, encoder_of, load_distance, load_encoder, motif_learner, relcon_learner
+from .learner import embed_segments, encoder_of, known_of, load_distance, load_encoder, motif_learner, relcon_learner
 from .probes import check_options, finetune_regression, protocols
 
 # %% ../nbs/13_transformations.ipynb #0a29cddb
@@ -52,6 +53,16 @@ def _encodable(X):
     "A panel as one array, instances of fewer than 11 samples prolonged by their last one"
     X = panel_array(X)
     return X if X.shape[2]>=_least else np.pad(X, ((0,0), (0,0), (0,_least-X.shape[2])), mode='edge')
+
+def _for_encoder(X, encoder):
+    "The same for an encoder. Tells what is unlike the segments that its file is of; raises ValueError for other channels"
+    X, trained = _encodable(X), known_of(encoder)
+    if X.shape[1]!=encoder.c_in: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {encoder.c_in}")
+    if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder of the file was trained on {trained['length']}")
+    if trained.get('unit')=='g':
+        try: check_unit(X, 'X')
+        except ValueError as e: tell(f"the encoder of the file was trained on g, and {e}")
+    return X
 
 # %% ../nbs/13_transformations.ipynb #218fe203
 def _crops(X, share, n):
@@ -193,6 +204,7 @@ class RelConTransformer(BaseTransformer):
     def _fit(self, X, y=None):
         X = _encodable(X)
         _check_counts(bs=self.bs)
+        if not isinstance(self.weights, (str,Path,type(None))): raise ValueError(f"`weights` is a {type(self.weights).__name__}; wanted a file of `save_weights`, or None to pretrain on the panel")
         self.encoder_ = self._pretrained(X) if self.weights is None else load_encoder(self.weights)
         if self.encoder_.c_in!=X.shape[1]: raise ValueError(f"`weights` are for {self.encoder_.c_in} channels; the panel has {X.shape[1]}")
         return self
@@ -223,16 +235,14 @@ class RelConTransformer(BaseTransformer):
 
     def _transform(self, X, y=None):
         index = X.index.unique(level=0) if isinstance(X, pd.DataFrame) else None
-        X = _encodable(X)
-        if X.shape[1]!=self.encoder_.c_in: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {self.encoder_.c_in}")
-        Z = embed_segments(self.encoder_, X, self.bs)
+        Z = embed_segments(self.encoder_, _for_encoder(X, self.encoder_), self.bs)
         return pd.DataFrame(Z, index=index, columns=[f'z{i}' for i in range(Z.shape[1])])
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
         """Return settings for sktime's tests."""
         return [dict(nf=1, epochs=1, distance="spectrum", n_groups=2, n_within=2, random_state=0),
-                dict(nf=2, epochs=1, distance_epochs=1, n_groups=2, n_within=1, crop=.9, options=dict(projection=(4,2)), random_state=1)]
+                dict(nf=2, epochs=1, distance_epochs=1, n_groups=2, n_within=2, crop=.9, options=dict(projection=(4,2)), random_state=1)]
 
 def _encoder(learn):
     "The encoder of a learner, by itself and on the processor"
@@ -379,7 +389,7 @@ class _EncoderAndHead:
         check_options('finetune', options)
         return dict(encoder=self.encoder_, progress=self.verbose, **options)
 
-    def _Z(self, X): return embed_segments(self.encoder_, _encodable(X))
+    def _Z(self, X): return embed_segments(self.encoder_, _for_encoder(X, self.encoder_))
 
 class RelConClassifier(_EncoderAndHead, BaseClassifier):
     """Classify instances by a RelCon encoder and a head.
@@ -442,7 +452,7 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
         seed, more = _seed(self.random_state), {}
         if len(np.unique(y[fit]))<2: fit, valid, more = np.arange(len(y)), np.arange(len(y)), dict(refit=False)      # too few instances to hold any out
         if self.head=='finetune':
-            X, valid = _encodable(X), valid[np.isin(y[valid], y[fit])]
+            X, valid = _for_encoder(X, self.encoder_), valid[np.isin(y[valid], y[fit])]
             if not len(valid): valid = fit
             self.model_ = protocols['finetune'](lambda rows: X, y, fit, valid, seed, **self._finetuning())[1]
             del self.model_.learn.dls                                                       # nobody's recordings are kept
@@ -452,7 +462,7 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
         return self
 
     def _predict_proba(self, X):
-        p, out = self.model_.predict_proba(_encodable(X) if self.head=='finetune' else self._Z(X)), np.zeros((len(X), len(self.classes_)))
+        p, out = self.model_.predict_proba(_for_encoder(X, self.encoder_) if self.head=='finetune' else self._Z(X)), np.zeros((len(X), len(self.classes_)))
         out[:,np.searchsorted(self.classes_, self.model_.classes_)] = p
         return out
 
@@ -503,14 +513,14 @@ class RelConRegressor(_EncoderAndHead, BaseRegressor):
         y = np.asarray(y, float)
         fit, valid = self._held_out(len(X))
         if self.head=='finetune':
-            self.model_ = finetune_regression(_encodable(X), y, fit, valid, seed=_seed(self.random_state), **self._finetuning())
+            self.model_ = finetune_regression(_for_encoder(X, self.encoder_), y, fit, valid, seed=_seed(self.random_state), **self._finetuning())
             del self.model_.learn.dls
         else:
             Z = self._Z(X)
             self.model_ = protocols['regression'](lambda rows: Z, y, fit, valid)[1]
         return self
 
-    def _predict(self, X): return self.model_.predict(_encodable(X) if self.head=='finetune' else self._Z(X))
+    def _predict(self, X): return self.model_.predict(_for_encoder(X, self.encoder_) if self.head=='finetune' else self._Z(X))
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
