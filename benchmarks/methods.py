@@ -189,25 +189,36 @@ how_ours_was_chosen = ("How ours was chosen: on people held out of pretraining (
 the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
 compared   = {'speed r': [('mobgap speed_mps','segment')], 'double support r': [('mobgap double_support_s','segment')], 'segment F1': [('motionsense','segment'),('hapt','segment')], 'workout F1': [('motionsense','workout'),('hapt','workout')]}
 
-also_ours  = {'stride time r': [('moving_reality stride_time_s','segment')], **{f'F1, {n} labels a class': [('motionsense','few',str(n)),('hapt','few',str(n))] for n in few}}
+stride     = {'stride time r': [('moving_reality stride_time_s','segment')]}
+few_labels = {f'F1, {n} labels a class': [('motionsense','few',str(n)),('hapt','few',str(n))] for n in few}
 
-def changes(of, base, names, compared):
-    "Lines: the change that each departure brings, in percent of a recipe's score with the same seeds, and the paper's own number where it has one"
+def changes(of, base, name, compared):
+    "How many seeds, and the change that a departure brings to each column, in percent of a recipe's score with the same seeds; None where there are none"
     def score(run, place): return reduce(getitem, place, run['scores'])['mean']
     def mean(runs, where): return np.mean([score(r, place) for r in runs for place in where])
-    def row(name):
-        runs = of('frozen', name)
-        with_it = [r for r in of('frozen', base) if r['seed'] in {x['seed'] for x in runs}]
-        if not runs or len(with_it)<len(runs): return []
-        percent = [100*(mean(runs, where)/mean(with_it, where)-1) for where in compared.values()]
-        return [[says(name), len(runs), *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip_longest(percent, the_papers.get(name, ()))]]]
-    rows = [r for name in names for r in row(name)]
+    runs = of('frozen', name)
+    with_it = [r for r in of('frozen', base) if r['seed'] in {x['seed'] for x in runs}]
+    if not runs or len(with_it)<len(runs): return None
+    return len(runs), [100*(mean(runs, where)/mean(with_it, where)-1) for where in compared.values()]
+
+def change_table(of, base, names, compared):
+    "Lines: a row a departure; in brackets the paper's own number where it has one"
+    def row(name, n, percent): return [says(name), n, *[f'{c:+.1f}%' + (f' ({p:+.1f}%)' if p is not None else '') for c,p in zip_longest(percent, the_papers.get(name, ()))]]
+    rows = [row(name, *found) for name in names if (found := changes(of, base, name, compared))]
     return table(['', 'seeds', *compared], rows) if rows else []
 
+def about_the_control(of, compared):
+    "Lines: a ranking that knows nothing must be worse; is it?"
+    found = changes(of, 'relcon', 'random', compared)
+    if not found: return []
+    behind = [column for column,c in zip(compared, found[1]) if c<0]
+    rest   = [column for column,c in zip(compared, found[1]) if c>=0]
+    return [f"The control, ranked at random, must be behind the recipe, or the ranking is worth nothing. It is on {', '.join(behind) or 'nothing'}" + (f"; it is not on {', '.join(rest)}, where at this size of training what the paper's distance ranks is no better than chance." if rest else '.'), '']
+
 def ablation_tables(of):
-    of_the_papers, of_ours = changes(of, 'relcon', ablations, compared), changes(of, 'ours', steps, compared|also_ours)
+    of_the_papers, of_ours = change_table(of, 'relcon', ablations, compared|stride), change_table(of, 'ours', steps, compared|stride|few_labels)
     about = 'F1 is the mean over MotionSense and HAPT.'
-    return [*(['## Ablations: what they say, and what the paper says', '', f"Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). {about}", '', *of_the_papers] if of_the_papers else []),
+    return [*(['## Ablations: what they say, and what the paper says', '', f"Change in percent of the paper's recipe with the same seeds; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). {about} Speed and double support are of three people; double support moves far with anything.", '', *of_the_papers, *about_the_control(of, compared|stride)] if of_the_papers else []),
             *(['## What our departures are worth', '', f'Change in percent of ours with the same seeds, one thing taken back (another distance with all that belongs to it). {about}', '', *of_ours] if of_ours else [])]
 
 def pictures(folder):
