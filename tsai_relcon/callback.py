@@ -347,15 +347,15 @@ def ranking_metrics(segs:Segments, # Of people not trained on
 # %% ../nbs/09_callback.ipynb #bb694009
 class KeepBest(TrackerCallback):
     "Leaves the model with the weights of its best epoch; with `start`, the score before the first, also those that the fit began with (epoch -1). An interrupted epoch does not count"
-    order, start, fitting = 61, None, False
+    order, start, began, fitting = 61, None, None, False  # start: of the next fit; began: the start of the last
     def before_fit(self):
         self.fitting = not self.learn.lock.locked()        # fastai calls all three for `validate` and `get_preds` too, which hold the lock
         if not self.fitting: return
         columns = [n for n in self.recorder.metric_names[1:] if n!='time']
         if self.monitor not in columns: raise ValueError(f"`monitor` is {self.monitor!r}; the columns are {', '.join(map(repr, columns))}")
         super().before_fit()
-        self.state = self.best_epoch = None
-        if self.start is not None: self.best, self.state, self.best_epoch = self.start, deepcopy(self.learn.model.state_dict()), -1
+        self.state, self.best_epoch, self.began, self.start = None, None, self.start, None
+        if self.began is not None: self.best, self.state, self.best_epoch = self.began, deepcopy(self.learn.model.state_dict()), -1
     def after_epoch(self):
         if not self.fitting or not self.recorder.values or None in self.recorder.values[-1] or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
         super().after_epoch()
@@ -364,7 +364,7 @@ class KeepBest(TrackerCallback):
         if not self.fitting: return
         super().after_fit()
         if self.state is not None: self.learn.model.load_state_dict(self.state)
-        self.state = self.start = None
+        self.state = None
 
 class StopOnInterrupt(Callback):
     "Ctrl-C ends the fit after the present batch, as a cancelled fit; a second one stops at once"
