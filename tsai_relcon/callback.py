@@ -131,7 +131,8 @@ class MotifReconstruction(DisturbedPretext):
                 ):
         augmentations_of(n_augment, fs, 'n_augment')
         self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, seed, check_switch('motion_only', motion_only), reconstruction_loss
-    def has_trained(self): uncompiled(get_model(self.learn.model)).of_motion = self.motion_only               # the network remembers, also where it goes on without its learner
+    def has_trained(self):
+        uncompiled(get_model(self.learn.model)).of_motion = self.motion_only   # the network remembers, also where it goes on without its learner
     def after_step(self):
         if not hasattr(self.learn, 'lr_finder'): self.has_trained()
     def pretext(self, x):

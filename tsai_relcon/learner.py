@@ -99,10 +99,8 @@ def _loaded(distance, rate):
     return load_distance(distance, rate)
 
 def _fitting_distance(distance, dls):
-    "A distance for these data, from a file, a Learner, a network or a function"
-    rate = getattr(dls, 'rate', None)
-    distance = _loaded(distance, rate)
-    trained  = known_of(distance).get('rate')
+    "A distance for these data, from a Learner, a network, a name or a function"
+    rate, trained = getattr(dls, 'rate', None), known_of(distance).get('rate')
     distance = uncompiled(distance.model if isinstance(distance, Learner) else distance)
     if isinstance(distance, MotifDistance):
         if distance.config['c_in']!=dls.vars: raise ValueError(f"`distance` is for {distance.config['c_in']} channels; the data have {dls.vars}")
