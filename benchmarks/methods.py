@@ -55,8 +55,9 @@ def done(args, stage, name, seed):
     then, now = record['settings'], {k: vars(args)[k] for k in settings}
     if 'recipe' in record: then, now = then|dict(recipe=record['recipe']), now|dict(recipe=recipe_of(name))
     if stage=='pretrain': then, now = then|dict(lr=record['lr']), now|dict(lr=args.lrs.get(name, args.lrs['relcon']))
-    if stage.startswith('finetune'): then, now = then|dict(epochs=record['epochs']), now|dict(epochs=args.finetune_epochs)
-    if stage.startswith('finetune') and 'lr' in record: then, now = then|dict(lr=record['lr']), now|dict(lr=rate_of(protocols_of[stage]))
+    if stage in protocols_of:
+        of_now    = dict(epochs=args.finetune_epochs, lr=rate_of(protocols_of[stage]))
+        then, now = then|{k: record[k] for k in of_now if k in record}, now|{k: v for k,v in of_now.items() if k in record}      # older records tell no rate
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     if not published(args, path).exists(): published(args, path).write_text(path.read_text())
     return True

@@ -28,7 +28,7 @@ from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_compares, check_dls, check_first_fit, check_views, distance_kinds, embed_of, embedding_width, fit_first, load_distance, make_encoder, plain_adam, with_projection
+from .learner import check_dls, check_first_fit, check_views, distance_kinds, embed_of, embedding_width, fit_first, load_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead
 
@@ -84,7 +84,8 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
-    check_compares(dls := _plain(dls, bs, by_motion))
+    dls = _plain(dls, bs, by_motion)
+    if dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method := SimCLR(tau, n_augment, fs, crop=crop, aug_pred=aug_pred), model, dls)
     return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
@@ -251,8 +252,6 @@ def _check_companions(dls, alpha):
     if not isinstance(dls.train, GroupDL) or dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
     if alpha and dls.train.n_groups<2: raise ValueError(f"`alpha` is {alpha}, but batches are one group; wanted 0, or relcon_dls(segs, n_groups=2 or more)")
 
-_a_share = 'a share: a number from 0 to 1', lambda a: 0<=a<=1
-
 class REBAR(LeftOut, DisturbedPretext):
     "Contrastive learning with the companion nearest by a `MaskedDistance` as positive"
     left_out = dict(distance=None)
@@ -264,7 +263,7 @@ class REBAR(LeftOut, DisturbedPretext):
                 ):
         distance = distance.model if isinstance(distance, Learner) else distance
         if not isinstance(distance, MaskedDistance): raise ValueError(f"`distance` is a {type(distance).__name__}; wanted a `MaskedDistance`, or a Learner of one")
-        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), check_number('alpha', alpha, *_a_share), seed
+        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), check_number('alpha', alpha, 'a share: a number from 0 to 1', lambda a: 0<=a<=1), seed
     def before_fit(self):
         super().before_fit()
         _check_companions(self.dls, self.alpha)
@@ -292,7 +291,7 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
-    _check_companions(dls, check_number('alpha', alpha, *_a_share))
+    _check_companions(dls, alpha)
     method = partial(REBAR, tau=tau, alpha=alpha)
     learn  = Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=cbs, **kwargs)          # what is wrong should be said before a fit, not after
     if distance is None:

@@ -6,11 +6,11 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
 # %% auto #0
 __all__ = ['plain_adam', 'distance_kinds', 'check_dls', 'motif_learner', 'known_of', 'fitted_on_motion', 'embed_segments',
-           'make_encoder', 'embedding_width', 'with_projection', 'check_views', 'check_compares', 'check_ranks',
-           'check_first_fit', 'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner',
-           'get_embeddings', 'embed_of', 'validation_transform', 'subject_marks', 'pretrained_on', 'check_unchanged',
-           'save_weights', 'file_info', 'weights_info', 'load_encoder', 'load_distance', 'SaveWeights',
-           'encoder_from_release', 'distance_from_release']
+           'make_encoder', 'embedding_width', 'with_projection', 'check_views', 'check_ranks', 'check_first_fit',
+           'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner', 'get_embeddings', 'embed_of',
+           'validation_transform', 'subject_marks', 'pretrained_on', 'check_unchanged', 'save_weights', 'file_info',
+           'weights_info', 'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release',
+           'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -178,10 +178,6 @@ def _check_disturb(fs, x):
         try: out = f(x.clone(), generator=None)
         except Exception as e: raise ValueError(f"`fs` has {name!r}, which disturbs no {says} ({type(e).__name__}: {e}); wanted functions f(x, generator=None), such as fs=dict(noise=add_noise, scale=scale)") from None
         if not isinstance(out, Tensor) or out.shape!=x.shape: raise ValueError(f"`fs` has {name!r}, which changes the shape of {says}, or their type; wanted functions that give as many, as a tensor")
-
-def check_compares(dls):
-    "Raises ValueError for batches of one segment, which has nothing to be compared with"
-    if not isinstance(dls.train, GroupDL) and dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
 
 def check_ranks(method, dl):
     "Raises ValueError where an anchor has fewer than two candidates, of whom no order can be learned"
