@@ -12,7 +12,7 @@ import io
 from importlib.resources import as_file, files
 import numpy as np
 import pandas as pd
-from .core import Segments, tell
+from .core import Segments, check_number, tell
 from .data import _end_to_end, ms2_to_g
 from .files import PublishedFiles
 from .recordings import by_label, check_window, cut_stretches, gait_from_npz, _layout, native_rate, regular_stretches
@@ -62,7 +62,7 @@ def _stretches_of(name, t, a, rate, max_gap):
     except ValueError as e: raise ValueError(f"`path`: {name}: {e}") from None
 
 def _check_clip(clip):
-    if clip is not None and (isinstance(clip, (bool,str)) or not 0<clip<np.inf): raise ValueError(f"`clip` is {clip!r}; wanted a number of g above 0, or None")
+    if clip is not None: check_number('clip', clip, 'a number of g above 0, or None')
 
 def _csv(published, name, columns):
     "Columns of a publisher's CSV, as float64"

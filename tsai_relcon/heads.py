@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from fastai.learner import Learner
 from scipy.special import softmax
-from .core import Segments
+from .core import Segments, check_number
 from .checkpoint import new_path, write_whole
 from .learner import check_unchanged, encoder_of, file_info, get_embeddings
 from .probes import linear_probe
@@ -106,7 +106,7 @@ def pool_minutes(time:np.ndarray,     # (N,) start of each segment, seconds
     if np.asarray(time).dtype.kind not in 'iuf': raise ValueError(f"`time` holds {np.asarray(time).dtype}; wanted seconds as numbers, as `Segments` have them")
     time, subject, P, classes = np.asarray(time, np.float64), np.asarray(subject), np.asarray(P, np.float64), np.asarray(classes)
     if not len(time) or P.shape!=(len(time), len(classes)) or subject.shape!=time.shape: raise ValueError(f"`P` has shape {P.shape}, `time` {time.shape}, `subject` {subject.shape}, `classes` {classes.shape}; wanted (N, K), (N,), (N,), (K,), N above 0")
-    if isinstance(seconds, (bool,str)) or not 0<seconds<float('inf'): raise ValueError(f"`seconds` is {seconds!r}; wanted a number above 0")
+    check_number('seconds', seconds)
     for name,missing in dict(time=~np.isfinite(time), subject=pd.isna(subject), P=~np.isfinite(P).all(1)).items():
         if missing.any(): raise ValueError(f"`{name}` lacks {missing.sum()} of its {len(time)} entries (the first: {missing.argmax()}); leave these segments out")
     names = [f'p_{c}' for c in classes]

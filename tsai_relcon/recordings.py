@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import Segments, check_rate, is_number, tell
+from .core import Segments, check_number, check_rate, is_number, tell
 from .data import _check_length, _count_windows, _end_to_end, resample, segment
 
 # %% ../nbs/02_recordings.ipynb #56e862f3
@@ -36,7 +36,7 @@ def _on_a_grid(t, a, rows, rate):
     return t[0], np.stack([np.interp(grid, t, axis) for axis in a.T], 1), rows[np.searchsorted((t[1:]+t[:-1])/2, grid)]
 
 def _check_max_gap(max_gap):
-    if isinstance(max_gap, (str,bool)) or max_gap is None or not 0<max_gap<np.inf: raise ValueError(f"`max_gap` is {max_gap!r}; wanted seconds that may be interpolated: a finite number above 0")
+    check_number('max_gap', max_gap, 'seconds that may be interpolated: a finite number above 0')
 
 def _check_order(time, rows):
     step = np.diff(time[rows])
