@@ -15,6 +15,21 @@ from tsai_relcon.all import *
 
 rate, length = 50., 128
 pretraining  = ('stress_predict','gait_pocket','sisfall','chest_casale','indoor_loc','user_id_walk','sp_sw_har','seglearn_watch','wharf')
+tested       = dict(motionsense='activities', hapt='activities', moving_reality='stride time', mobgap='speed, double support')
+about_sets   = dict(                                                          # origin, licence, people, hours, Hz, where it is worn
+    stress_predict=('github.com/italha-d/Stress-Predict-Dataset', 'MIT', 35, 32.2, 32, 'wrist'),
+    gait_pocket   =('github.com/palewithout/Gait_Datasets', 'none stated', 10, 16.2, 50, 'both trouser pockets'),
+    sisfall       =('github.com/Fall-Prevention-Team/sisfallData', 'none stated', 38, 22.0, '200, here 50', 'waist'),
+    chest_casale  =('UCI 287', 'CC BY 4.0, to be confirmed', 15, 10.3, 52, 'chest'),
+    indoor_loc    =('github.com/location-competition/indoor-location-competition-20, site 1', 'MIT', 'unknown, in 5 groups', 5.7, 50, 'phone in hand'),
+    user_id_walk  =('UCI 286', 'MIT', 22, 1.3, 32, 'chest pocket'),
+    sp_sw_har     =('github.com/GeoTecINIT/sp-sw-har-dataset', 'CC BY 4.0', 23, 1.4, 100, 'wrist and pocket at once'),
+    seglearn_watch=('PyPI seglearn 1.2.5 (SPAR)', "BSD-3, the package's", 10, 1.4, 50, 'wrist'),
+    wharf         =('UCI 283', 'CC BY 4.0, to be confirmed', 17, 3.9, 32, 'wrist'),
+    motionsense   =('Malekzadeh et al., MotionSense', 'MIT', 24, 7.9, 50, 'front pocket'),
+    hapt          =('UCI 341', 'CC BY 4.0, to be confirmed', 30, 6.2, 50, 'waist'),
+    moving_reality=('github.com/SintMaartenskliniek/MovingReality, people after stroke', 'MIT', 12, 2.0, 100, 'lower back'),
+    mobgap        =("github.com/mobilise-d/mobgap, its example data", 'CC BY 4.0', 3, .16, 100, 'lower back'))
 hapt_labels  = ['walking','walking_upstairs','walking_downstairs','sitting','standing','laying']
 
 def joined(sets):

@@ -19,7 +19,7 @@ from fastai.torch_core import set_seed
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import check_arguments, command_line, choosing_segments, choosing_splits, fit_for, length, once, pretraining_segments, quick_scores, rate
-from recipes import distance_learner, distances, fitted_distance, recipes
+from recipes import distance_learner, distances, fitted_distance, recipes, says
 
 settings = ('minutes','distance_minutes','distance_lr','width')
 own = ('untrained','by_hand')                                   # nothing is trained
@@ -70,7 +70,7 @@ def report(folder):
     "results/levers.md from the records"
     runs = [json.loads(f.read_text()) for f in sorted((folder/'levers').glob('*.json'))]
     if not runs: raise SystemExit(f'no records in {folder}/levers yet')
-    sets, says = list(runs[0]['scores']), dict(untrained='the encoder untrained', by_hand='features by hand') | {n: r.says for n,r in recipes.items()}
+    sets = list(runs[0]['scores'])
     cell = lambda v: f'{np.mean(v):.3f}' + (f' (sd {np.std(v, ddof=1):.3f})' if len(v)>1 else '')
     rows = {}
     for r in runs: rows.setdefault((r['name'], r.get('lr'), r['settings']['minutes']), []).append(r)
@@ -79,7 +79,7 @@ def report(folder):
              f"| recipe | lr | minutes | seeds | steps | mean | {' | '.join(sets)} | nearest neighbour |", f"|{' --- |'*(7+len(sets))}"]
     for (name,lr,minutes),of in sorted(rows.items(), key=lambda kv: -np.mean([r['mean'] for r in kv[1]])):
         none = name in own
-        lines.append(f"| {says[name]} | {'' if none else f'{lr:g}'} | {'' if none else f'{minutes:g}'} | {len(of)} | {'' if none else round(np.mean([r['steps'] for r in of]))} | {cell([r['mean'] for r in of])} | " + ' | '.join(cell([r['scores'][s]['linear'] for r in of]) for s in sets) + f" | {cell([np.mean([v['nearest'] for v in r['scores'].values()]) for r in of])} |")
+        lines.append(f"| {says(name)} | {'' if none else f'{lr:g}'} | {'' if none else f'{minutes:g}'} | {len(of)} | {'' if none else round(np.mean([r['steps'] for r in of]))} | {cell([r['mean'] for r in of])} | " + ' | '.join(cell([r['scores'][s]['linear'] for r in of]) for s in sets) + f" | {cell([np.mean([v['nearest'] for v in r['scores'].values()]) for r in of])} |")
     (folder/'levers.md').write_text('\n'.join(lines)+'\n')
     print('\n'.join(lines))
 

@@ -58,10 +58,10 @@ methods = dict(
     rebar  =Recipe('REBAR', 'masked', learner=rebar_learner),
     mvp    =Recipe("masked values (tsai's MVP)", learner=mvp_learner),
     relcon =Recipe("RelCon, the paper's recipe", 'motif'),
-    ours   =Recipe('RelCon, ours', 'apart', our_options, relcon_of_all))
+    ours   =Recipe("joint_learner (SimCLR, AugPred and RelCon's ranking)", 'apart', our_options, relcon_of_all))
 
 steps = dict(                                                              # back from ours, a thing at a time
-    ours_alone   =Recipe("without the ranking: SimCLR's loss and AugPred's of the same views", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner),
+    ours_alone   =Recipe("without the ranking: SimCLR and AugPred", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner),
     ours_unasked =Recipe("without AugPred's questions", 'apart', our_options|dict(aug_pred=None), relcon_of_all),
     ours_even    =Recipe('segments drawn evenly, not by motion', 'apart', our_options|dict(by_motion=False), relcon_of_all),
     ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all),
@@ -114,3 +114,16 @@ departures = dict(                                                         # fro
     spectrum_five =Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives', 'spectrum', views|dict(own_view=True, nearest=5)))
 
 recipes = methods | ablations | steps | departures
+beside  = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')      # what needs no pretraining
+
+def says(name): return beside.get(name) or recipes[name].says
+
+def argument(name):
+    "How a user of the library asks for an ablation"
+    def call(f, *args, **options): return f"{f}({', '.join([*args, *(f'{k}={v!r}' for k,v in options.items())])})"
+    recipe = recipes[name]
+    if recipe.options: return call('relcon_learner', 'dls', **recipe.options)
+    of_learner, of_network = distances.get(recipe.distance, ({}, {}))
+    if of_learner: return call('motif_learner', 'dls', **of_learner)
+    if of_network: return call('MotifDistance', 'dls.vars', **of_network)
+    return call('relcon_learner', 'dls', repr(recipe.distance))

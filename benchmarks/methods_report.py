@@ -1,0 +1,236 @@
+"""results/methods.md, the report of methods.py: made of the records that its runs left, and of nothing else.
+
+    python benchmarks/methods.py --report-only --record results
+"""
+import json
+from inspect import signature
+import numpy as np, pandas as pd
+from tsai_relcon.probes import protocols
+from corpora import about_sets, length, pretraining, rate, tested
+from pictures import side_by_side
+from recipes import ablations, argument, beside, distances, methods, recipes, says, steps
+
+activities   = ('motionsense','hapt')
+few          = (5, 50)                                                              # labelled segments a class
+said         = dict(motionsense='MotionSense', hapt='HAPT') | {'moving_reality stride_time_s': 'stride time (r)', 'mobgap speed_mps': 'speed (r)', 'mobgap double_support_s': 'double support (r)'}
+protocols_of = dict(finetune='finetune', finetune_gait='finetune_regression')      # of the stages that fine-tune
+
+# what a column shows: a task and a level
+segments   = {says: (task, 'segment') for task,says in said.items()}
+recordings = {says: (task, 'workout') for task,says in said.items() if not task.startswith('mobgap')}      # of whose people two have three recordings, and one has one
+gait       = {says: (task, 'segment') for task,says in said.items() if task not in activities}
+few_labels = {f'{said[task]}, {n} labels a class': (task, f'{n} labels') for n in few for task in activities}
+to_choose  = {says: segments[says] for says in ('MotionSense','HAPT')} | {says: place for says,place in few_labels.items() if f' {few[0]} ' in says} | {says: gait[says] for says in ('stride time (r)','speed (r)')}
+
+def rate_of(protocol): return signature(protocols[protocol]).parameters['lr'].default
+
+# ---- records --------------------------------------------------------------------------------------------------------------------------------------
+
+def check_records(runs, folder):
+    "Raises ValueError for runs that do not belong into one table"
+    def all_one(what, values):
+        if len(values)>1: raise ValueError(f"{folder} holds {what} {sorted(values)}; wanted those of one")
+    all_one('records of different settings', {json.dumps(r['settings']) for r in runs})
+    for stage in protocols_of: all_one(f'records of {stage} with epochs', {r['epochs'] for r in runs if r['stage']==stage}), all_one(f'records of {stage} at rates', {r['lr'] for r in runs if r['stage']==stage and 'lr' in r})
+    for name in {r['name'] for r in runs}: all_one(f'runs of {name} at rates', {r['lr'] for r in runs if r['name']==name and r['stage']=='pretrain'})
+
+def scores_of(runs):
+    "A row a score: whose (stage, name, seed), of what (task, level), its mean and sd over folds, and that of all answers pooled"
+    def rows(r):
+        for task,of in r['scores'].items():
+            levels = {level: s for level,s in of.items() if level!='few'} | {f'{n} labels': s for n,s in of.get('few', {}).items()}
+            yield from (dict(stage=r['stage'], name=r['name'], seed=r['seed'], task=task, level=level, **s) for level,s in levels.items())
+    return pd.DataFrame([row for r in runs if 'scores' in r for row in rows(r)])
+
+def chosen(scores, stages, name, place):
+    "The rows of a method for a column, by seed"
+    task, level = place
+    return scores[scores.stage.isin(stages) & (scores.name==name) & (scores.task==task) & (scores.level==level)].set_index('seed')
+
+# ---- tables ---------------------------------------------------------------------------------------------------------------------------------------
+
+def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
+
+def with_spread(of):
+    "Mean, the sd over folds, and over seeds where there are some"
+    if of.empty: return ''
+    return f"{of['mean'].mean():.3f} (folds {of.sd.mean():.3f}" + (f", seeds {of['mean'].std():.3f})" if len(of)>1 else ')')
+
+def pooled(of): return '' if of.empty else f'{of.pooled.mean():.3f}'
+
+def score_table(scores, order, columns, stages=('frozen',), cell=with_spread):
+    "Lines: a row a method that has any of the scores"
+    of   = {name: [chosen(scores, stages, name, place) for place in columns.values()] for name in order}
+    seeds = lambda cells: ' or '.join(map(str, sorted({len(c) for c in cells}-{0})))          # stages may have been run for different ones
+    return table(['', 'seeds', *columns], [[says(name), seeds(cells), *map(cell, cells)] for name,cells in of.items() if any(len(c) for c in cells)])
+
+def leaders(scores, order, columns, n=3):
+    "Lines: who is first in each column"
+    def one(head, place):
+        means = {name: of['mean'].mean() for name in order if len(of := chosen(scores, ['frozen'], name, place))}
+        first = sorted(means, key=means.get, reverse=True)
+        return f"- {head}: {'; '.join(f'{says(name)} {means[name]:.3f}' for name in first[:n])}" + (f" (the encoder untrained {means['untrained']:.3f})" if 'untrained' in means and 'untrained' not in first[:n] else '')
+    return [*[one(head, place) for head,place in columns.items()], '']
+
+def differences(scores, name, base, place):
+    "Of each seed that both have: how far the one is before the other"
+    a, b = (chosen(scores, ['frozen'], n, place)['mean'] for n in (name, base))
+    return (a-b).dropna()
+
+def signed(difference, n=3): return f"{difference.mean():+.{n}f}" + (f" ({difference.min():+.{n}f} to {difference.max():+.{n}f})" if len(difference)>1 else '') if len(difference) else ''
+
+def difference_table(scores, pairs, columns):
+    "Lines: a row a pair {what the row says: (name, base)}; mean over the seeds that both have, and lowest to highest"
+    of = {row: [differences(scores, *pair, place) for place in columns.values()] for row,pair in pairs.items()}
+    return table(['', 'seeds', *columns], [[row, max(map(len, cells)), *map(signed, cells)] for row,cells in of.items() if any(len(c) for c in cells)])
+
+# ---- sections -------------------------------------------------------------------------------------------------------------------------------------
+
+def about(runs):
+    s, n = runs[0]['settings'], [r for r in runs if r['stage']=='pretrain']
+    people = sorted({r['subjects'] for r in n})
+    return ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {'; '.join(sorted({r['machine'] for r in runs}))}; the commands are at the end.", '',
+            f"Each encoder (width {s['width']}, {length} samples at {rate:g} Hz) was pretrained for {s['minutes']:g} minutes of one thread, a learned distance {s['distance_minutes']:g} minutes beforehand"
+            + (f", on {' or '.join(map(str, people))} people ({min(r['segments'] for r in n):,} to {max(r['segments'] for r in n):,} segments; the data are at the end)" if n else '') + ". It is judged on people of other sets, whom no pretraining has met, in 5 folds by person (3 where there are three people: mobgap).", '',
+            "- *The paper's recipe* is its loss, its distance and its candidates, in our batches and with our optimiser and rate ([anchors.md](anchors.md) has its batches).",
+            "- *joint_learner* is what we made of it: SimCLR's loss of two views, AugPred's questions about them, and RelCon's ranking by a distance of motion, weighted 0.3.",
+            "- It was chosen on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; of the others only the rate of learning was chosen, there too. AugPred's questions were added after AugPred's first scores stood in this table, so joint_learner is judged somewhat too kindly.",
+            "- A score reads: mean over seeds of the mean over folds (sd over folds, mean of the seeds; sd over seeds). A seed chooses who validates, the first weights, the batches *and* the folds. r is that within a fold, if not called pooled.", '']
+
+def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen:', '', *leaders(scores, order, to_choose)]
+
+def frozen(scores, order):
+    return ['## Frozen, linear probe: macro F1; gait, ridge: Pearson r', '', 'Segments:', '', *score_table(scores, order, segments),
+            "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, order, gait, cell=pooled),
+            about_double_support(scores, order), '',
+            "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, order, recordings),
+            'Few labels, segments:', '', *score_table(scores, order, few_labels)]
+
+def about_double_support(scores, order):
+    rs = [of.pooled.mean() for name in order if len(of := chosen(scores, ['frozen'], name, gait['double support (r)']))]
+    return f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}: nothing here predicts it, and comparisons leave it out." if rs else ''
+
+def against_ours(scores, order):
+    rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in methods|beside and name!='ours'}, to_choose)
+    return ['## joint_learner before each other, same seeds', '', 'Segments, frozen; mean over the seeds that both have, and lowest to highest:', '', *rows] if len(rows)>3 else []
+
+# what the paper reports of its ablations, in percent of the score without: stride velocity r, double support r, segment F1, workout F1
+the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
+compared   = {'speed r': [segments['speed (r)']], 'double support r': [segments['double support (r)']], 'segment F1': [(t,'segment') for t in activities], 'workout F1': [(t,'workout') for t in activities], 'stride time r': [segments['stride time (r)']]}
+
+def percent(scores, name, base, places):
+    "Change of a mean over columns, in percent of a recipe's with the same seeds"
+    with_it  = [pd.concat([chosen(scores, ['frozen'], n, place)['mean'] for place in places], axis=1).mean(axis=1) for n in (name, base)]
+    both     = pd.concat(with_it, axis=1).dropna()
+    return 100*(both[0].mean()/both[1].mean()-1) if len(both) else None
+
+def seeds_of_both(scores, name, base): return len(differences(scores, name, base, segments['MotionSense']))
+
+def not_run(names, there): return [f"Not run yet: {'; '.join(says(n) for n in left)}.", ''] if (left := [n for n in names if n not in there]) else []
+
+def ablation_section(scores):
+    "The paper's ablations: change in percent, beside what the paper says"
+    there = [name for name in ablations if seeds_of_both(scores, name, 'relcon')]
+    if not there: return []
+    def cell(c, papers): return f'{c:+.1f}%' + (f' ({papers:+.1f}%)' if papers is not None else '')
+    def row(name):
+        papers = [*the_papers.get(name, [None]*4), None]
+        return [says(name), f'`{argument(name)}`', seeds_of_both(scores, name, 'relcon'), *[cell(percent(scores, name, 'relcon', places), p) for places,p in zip(compared.values(), papers)]]
+    return ['## Ablations: what they say, and what the paper says', '',
+            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT. Speed is of three people, and so is double support, which says nothing (above) and stands here because the paper has it.", '',
+            *table(['', 'argument', 'seeds', *compared], [row(name) for name in there]), *not_run(ablations, there),
+            'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
+
+def about_the_control(scores, runs):
+    "Lines: if a ranking at random did as well, the learned one would add nothing. Does it?"
+    n = seeds_of_both(scores, 'random', 'relcon')
+    if not n: return []
+    of_all = {head: differences(scores, 'random', 'relcon', place) for head,place in segments.items() if 'double' not in head}
+    groups = dict(behind=lambda d: d.max()<0, ahead=lambda d: d.min()>0, neither=lambda d: d.max()>=0>=d.min())
+    sides  = [f"{side} on {', '.join(f'{head} ({signed(d)})' for head,d in of_all.items() if is_so(d))}" for side,is_so in groups.items() if any(map(is_so, of_all.values()))]
+    taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name]) for name in ('random','relcon')}
+    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance ({n} seed{'s'*(n>1)}), the control is {'; '.join(sides)} of the paper's recipe.", '']
+
+def departure_section(scores):
+    "Our departures, one taken back at a time: differences"
+    there = [name for name in steps if seeds_of_both(scores, name, 'ours')]
+    if not there: return []
+    return ['## What our departures are worth', '', 'Difference from joint_learner with the same seeds, and the same time, one thing taken back (another distance with all that belongs to it); what fits no distance saves the minutes that it takes. Segments, frozen; mean, and lowest to highest:', '',
+            *difference_table(scores, {says(name): (name, 'ours') for name in there}, to_choose|{h: p for h,p in few_labels.items() if h not in to_choose}), *not_run(steps, there)]
+
+def fine_tuning_section(scores, tuned, order):
+    "Scores after fine-tuning, and before it with the same seeds"
+    if not tuned: return []
+    def rate(stage): return f"{next((r['lr'] for r in tuned if r['stage']==stage and 'lr' in r), rate_of(protocols_of[stage])):g}"
+    def cell(name, place):
+        after, before = (chosen(scores, stages, name, place)['mean'] for stages in (protocols_of, ['frozen']))
+        if after.empty: return ''
+        before = before.reindex(after.index).dropna()
+        return f'{after.mean():.3f}' + (f' ({before.mean():.3f})' if len(before)==len(after) else '')
+    def one(columns):
+        with_any = [n for n in order if any(len(chosen(scores, protocols_of, n, place)) for place in columns.values())]
+        seeds    = lambda n: ' or '.join(map(str, sorted({len(chosen(scores, protocols_of, n, place)) for place in columns.values()}-{0})))
+        return table(['', 'seeds', *columns], [[says(n), seeds(n), *[cell(n, place) for place in columns.values()]] for n in with_any])
+    return [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', 'In brackets frozen, the same seeds.', '',
+            f"Activities by the paper's protocol: a new head, the whole network by Adam {rate('finetune')}. Gait from the ridge regression of the frozen encoder on, by Adam {rate('finetune_gait')}; if no epoch improves the score of the people who choose, the starting weights are kept. "
+            "That regression is fitted without those who choose, the frozen one in brackets with them: of mobgap's three people one fits here, one chooses and one is tested, so part of a drop comes from fitting on one person instead of two."
+            + (" The encoder trained on labels alone goes the same ways from its first weights on." if any(r['name']=='supervised' for r in tuned) else ''), '',
+            'Segments:', '', *one(segments), 'Whole recordings:', '', *one(recordings), *not_run([n for n in (*methods, 'supervised')], {r['name'] for r in tuned})]
+
+def maps_side_by_side(folder):
+    "One picture of the maps of all methods, drawn from their points; None where there are none"
+    files = {name: path for name in (*beside, *methods) if (path := folder/f'methods/maps_{name}_seed0.npz').exists()}
+    if not files: return None
+    def read(path):
+        with np.load(path, allow_pickle=False) as points: return {said[task]: {key.split(' ', 1)[1]: points[key] for key in points if key.startswith(f'{task} ')} for task in activities}
+    return side_by_side({says(name): read(path) for name,path in files.items()})
+
+def pictures(folder):
+    "Lines: the maps of all, and strips one under the other"
+    maps = ['Maps of the frozen embeddings side by side (t-SNE of 1,500 segments of people whom no encoder has met, seed 0; MiniRocket is fitted, and has none). Worth a look: whether stairs (dws down, ups up) and walking (wlk) lie apart:', '', '![maps](methods/maps.png)', '']
+    return ['## Pictures', '', *(maps if (folder/'methods/maps.png').exists() else []), *strips(folder)]
+
+def strips(folder):
+    "Lines: the strips of those of seed 0, one under the other"
+    found = [name for name in (*beside, *methods) if (folder/f'methods/{name}.png').exists()]
+    if not found: return []
+    return ["Then a strip a method, seed 0: its maps once more, confusion matrices of the linear probe (columns in the order of the rows), gait as predicted against the truth (s, m/s, s; a colour a person; r pooled). The people of stride time walk after a stroke, one of them with strides near two seconds.", '',
+            *[line for name in found for line in (f'![{says(name)}](methods/{name}.png)', '')]]
+
+def cost_section(runs, order):
+    "What a step costs, what the judging costs"
+    def of(stage, name, what): return [r[what] for r in runs if r['stage']==stage and r['name']==name and what in r]
+    def minutes(name, *stages): return f'{np.mean(spent)/60:.0f}' if (spent := [v for stage in stages for v in of(stage, name, 'cpu_seconds')]) else ''
+    s = runs[0]['settings']
+    def row(n):
+        made = np.mean(of('pretrain', n, 'steps'))
+        return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
+    head = ['', 'lr', 'steps', 'seconds a step', 'anchors a second', "the distance's minutes", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
+    rows = [row(n) for n in order if of('pretrain', n, 'steps')]
+    return ['## Costs', '', 'Seconds and minutes of the processor, one thread. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
+
+def data_section():
+    head, rows = ['', 'for', 'origin', 'licence', 'people', 'hours', 'Hz', 'worn'], [[name, 'pretraining' if name in pretraining else tested[name], *about_sets[name]] for name in (*pretraining, *tested)]
+    return ['## Data', '', "MotionSense and mobgap are bundled. The others are a folder of npz files, one a set, in the layout that `from_npz` reads ([02_recordings](../nbs/02_recordings.ipynb)); they were made of the publishers' archives, and no command here makes them anew. No test is at the wrist.", '', *table(head, rows)]
+
+def command_section(runs):
+    commands = sorted({r['command'] for r in runs})
+    return ['## Commands', '', '`python benchmarks/methods.py DATA --out methods --record results` runs what has no record yet, and `--names` with `--seeds` a part of it; as they were typed:', '', '<details>', '', *[f'- `{command}`' for command in commands], '', '</details>']
+
+def lines_of(folder):
+    "The report, line by line"
+    runs = [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
+    if not runs: raise SystemExit(f'no records in {folder}/methods yet')
+    check_records(runs, folder/'methods')
+    scores, order = scores_of(runs), [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
+    lines = about(runs)
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in methods|beside]), *frozen(scores, order), *against_ours(scores, order), *ablation_section(scores), *about_the_control(scores, runs), *departure_section(scores),
+                              *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
+    return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
+
+def report(folder):
+    "results/methods.md from the records, and its picture of maps"
+    if maps := maps_side_by_side(folder): maps.savefig(folder/'methods/maps.png', dpi=90)
+    lines = lines_of(folder)
+    (folder/'methods.md').write_text('\n'.join(lines)+'\n')
+    print('\n'.join(lines))
