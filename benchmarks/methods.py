@@ -1,17 +1,19 @@
 """One table, many methods: the same people, encoder and time; who serves strangers best?
 
     python benchmarks/methods.py DATA --out methods --record results --minutes 40 --jobs 2          # one thread a run; goes on where it stopped, over as many sittings as it takes
+    python benchmarks/methods.py DATA --out methods --record results --names no_augment binary random --seeds 0 1                # ablations
     python benchmarks/methods.py DATA --out methods --record results --stages finetune --names relcon simclr --seeds 0
     python benchmarks/methods.py --report-only --record results                                    # the report anew from the records
 
 DATA is a folder of npz files (corpora.py names those pretrained on); MotionSense and mobgap are bundled. Nobody who is tested has pretrained anything. A seed chooses who validates, the distance, the encoder's first weights, the batches and the folds.
 Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels; of seed 0 a picture), `maps` (of seed 0 where the embeddings lie, for one picture of all methods), `finetune` (activities, by the paper's protocol; slow: five minutes an epoch and set at full width), `finetune_gait` (from the frozen encoder's regression on).
-Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone; to fine-tune then, take away the run's other records: all of a run's scores are of the same weights. (A distance whose weights are gone is fitted anew.)
+Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone. To fine-tune then, delete that run's records and run all its stages again; otherwise its scores would be of different encoders. (A distance whose weights are gone is fitted anew.)
 "An equal time" is time of the processor: what else the machine does at the same time costs a run some of its steps, and the report tells how many it took.
 """
 import argparse, json, time, warnings
 from datetime import date
 from pathlib import Path
+from shutil import copyfile
 import numpy as np
 import torch
 from joblib import Parallel, delayed
@@ -24,7 +26,7 @@ from tsai_relcon.machine import about_machine
 from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
 from methods_report import few, protocols_of, rate_of, report, said
 from pictures import map_points, strip
-from recipes import ablations, beside, distance_learner, distances, fitted_distance, methods, recipes, says, steps
+from recipes import ablations, beside, departures, distance_learner, distances, fitted_distance, methods, recipes, says, steps
 
 gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
 settings = ('minutes','distance_minutes','distance_lr','width')
@@ -36,8 +38,17 @@ def published(args, path):
     "Where a file of a run is kept for good; itself without `--record`"
     return args.record/'methods'/path.name if args.record else path
 
+def picture_path(args, name):          return args.out/f'{name}.png'
+def points_path(args, name, seed):     return record_path(args, 'maps', name, seed).with_suffix('.npz')
+
+def publish(args, stage, name, seed):
+    "Copy what a run left, but for weights, to where it is kept for good: its record last"
+    left = dict(maps=points_path(args, name, seed), **({} if seed else dict(frozen=picture_path(args, name))))
+    for path in (*([left[stage]] if stage in left else []), record_path(args, stage, name, seed)):
+        if args.record and path.exists(): copyfile(path, published(args, path))
+
 def done(args, stage, name, seed):
-    "Is there a record? Raises ValueError for one of other settings"
+    "Is there a record? What `--record` lacks of it is copied there. Raises ValueError for one of other settings"
     path = record_path(args, stage, name, seed)
     if args.record and not path.exists(): path = published(args, path)
     if not path.exists(): return False
@@ -49,7 +60,7 @@ def done(args, stage, name, seed):
         of_now    = dict(epochs=args.finetune_epochs, lr=rate_of(protocols_of[stage]))
         then, now = then|{k: record[k] for k in of_now if k in record}, now|{k: v for k,v in of_now.items() if k in record}      # older records tell no rate
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
-    if not published(args, path).exists(): published(args, path).write_text(path.read_text())
+    if not published(args, path).exists(): publish(args, stage, name, seed)
     return True
 
 def recipe_of(name): return recipes[name].record() if name in recipes else None
@@ -58,7 +69,7 @@ def write(args, stage, name, seed, **record):
     record = dict(stage=stage, name=name, seed=seed, date=str(date.today()), machine=about_machine(), command=args.command, settings={k: vars(args)[k] for k in settings}, recipe=recipe_of(name), **record)
     path = record_path(args, stage, name, seed)
     path.with_suffix('.partial').write_text(json.dumps(record, indent=1)+'\n'); path.with_suffix('.partial').rename(path)
-    if args.record: published(args, path).write_text(path.read_text())
+    publish(args, stage, name, seed)
     print(f"{path.stem}: {record.get('steps', '')}", flush=True)
 
 def alone(seed):
@@ -137,17 +148,15 @@ def frozen(args, name, seed):
     for task,(segs,y,folds) in gait_tasks(args.data).items():
         table, answers[task] = evaluate(encoder, segs, y, 'regression', folds, seed=seed, predictions=True)
         scores[task] = summary(table, 'r')
-    if seed==0 and name in (*methods, *beside): strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(published(args, args.out/f'{name}.png'), dpi=70)
+    if seed==0 and name in (*methods, *beside): strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(picture_path(args, name), dpi=70)
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
-
-def map_path(path): return path.with_suffix('.npz')
 
 def maps(args, name, seed):
     "Where a map of its embeddings has the people tested, for the pictures side by side"
     if done(args, 'maps', name, seed): return
     alone(seed)
-    encoder, path = encoder_for(args, name, seed), map_path(published(args, record_path(args, 'maps', name, seed)))
-    np.savez_compressed(path, **{f'{task} {label}': xy for task,segs in test_segments(args.data).items() for label,xy in map_points(encoder, segs).items()})
+    encoder = encoder_for(args, name, seed)
+    np.savez_compressed(points_path(args, name, seed), **{f'{task} {label}': xy for task,segs in test_segments(args.data).items() for label,xy in map_points(encoder, segs).items()})
     write(args, 'maps', name, seed)
 
 def fine_tuned(args, stage, name, seed, tasks, metric):
@@ -164,23 +173,30 @@ def finetune_gait(args, name, seed): fine_tuned(args, 'finetune_gait', name, see
 
 stages = dict(pretrain=pretrain, frozen=frozen, maps=maps, finetune=finetune, finetune_gait=finetune_gait)
 
+def list_names():
+    "Say what each name is, group by group"
+    groups = {'methods': methods, 'beside them': beside, "ablations of the paper's recipe (relcon)": ablations, 'steps back from joint_learner (ours)': steps, 'tried by levers.py': departures}
+    for group,names in groups.items(): print(f'{group}:', *[f'  {name:16} {says(name)}' for name in names], '', sep='\n')
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('data', type=Path, nargs='?')
-    p.add_argument('--out',     type=Path, default=Path('methods'))
-    p.add_argument('--record',  type=Path)
-    p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*recipes, *beside])
-    p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2])
-    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','maps'], choices=[*stages])
-    p.add_argument('--minutes', type=float, default=40.)
-    p.add_argument('--width',   type=int, default=64)
+    p.add_argument('data', type=Path, nargs='?', metavar='DATA', help='folder of npz files, one a set; results/methods.md lists them')
+    p.add_argument('--out',     type=Path, default=Path('methods'), help='where weights and records go, and are looked for')
+    p.add_argument('--record',  type=Path, help='folder in which methods.md and copies of the records are kept for good, such as results')
+    p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*recipes, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
+    p.add_argument('--list',    action='store_true', help='say what each name is, and end')
+    p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED')
+    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','maps'], choices=[*stages], help='as they come: %(default)s')
+    p.add_argument('--minutes', type=float, default=40., help='of pretraining, of one thread (%(default)g)')
+    p.add_argument('--width',   type=int, default=64, help='of the encoder (%(default)s)')
     p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='others than those chosen; that of relcon holds for its ablations, and for ours')
-    p.add_argument('--distance-minutes', type=float, default=3.)
-    p.add_argument('--distance-lr',      type=float, default=4e-3)
-    p.add_argument('--finetune-epochs',  type=int, default=10)
-    p.add_argument('--jobs',    type=int, default=2)
-    p.add_argument('--report-only', action='store_true')
+    p.add_argument('--distance-minutes', type=float, default=3., help='of fitting a distance (%(default)g)')
+    p.add_argument('--distance-lr',      type=float, default=4e-3, help='(%(default)g)')
+    p.add_argument('--finetune-epochs',  type=int, default=10, help='at most (%(default)s)')
+    p.add_argument('--jobs',    type=int, default=2, help='runs at a time, of a thread each (%(default)s)')
+    p.add_argument('--report-only', action='store_true', help='the report anew from the records in --record')
     args = p.parse_args()
+    if args.list: return list_names()
     args.command = command_line(__file__, args.data)
     check_arguments(p, args, also=('hapt','moving_reality'), minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
     try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}

@@ -108,7 +108,7 @@ def frozen(scores, order):
 
 def about_double_support(scores, order):
     rs = [of.pooled.mean() for name in order if len(of := chosen(scores, ['frozen'], name, gait['double support (r)']))]
-    return f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}: nothing here predicts it, and comparisons leave it out." if rs else ''
+    return f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}{': nothing here predicts it, and' if max(rs)<.3 else '; of so few people'} comparisons leave it out." if rs else ''
 
 def against_ours(scores, order):
     rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in methods|beside and name!='ours'}, to_choose)

@@ -10,10 +10,10 @@ from fastai.learner import Learner, load_learner
 from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import augmentations
-from tsai_relcon.baselines import (AugPred, MaskedDistance, REBAR, SimCLR, aug_pred_tasks, augpred_learner, disturb_by_task, hidden_error, hide_half, hide_stretch, masked_distances,
+from tsai_relcon.baselines import (AugPred, MaskedDistance, MaskedReconstruction, REBAR, SimCLR, aug_pred_tasks, augpred_learner, disturb_by_task, hidden_error, hide_half, hide_stretch, masked_distances,
                                    masked_learner, mvp_learner, rebar_learner, rebar_loss, simclr_learner, task_accuracy, task_loss, view_accuracy)
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import no_loss
+from tsai_relcon.callback import MotifReconstruction, check_finite, no_loss
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import get_embeddings, load_encoder, motif_learner, relcon_learner, save_weights
 from tsai_relcon.losses import nt_xent
@@ -48,6 +48,24 @@ def test_every_weight_moves_and_everything_is_put_back(dls, name):
     still = [k for k,v in learn.model.named_parameters() if k in before and torch.equal(v, before[k])]
     assert not [k for k in still if 'bias' not in k or 'conv' not in k]              # a bias before a batch norm has no gradient
     assert learn.loss_func is loss and list(learn.metrics)==metrics
+
+def test_masked_values_are_validated_alike_and_take_no_metrics(dls):
+    learn = learners['mvp'](dls)
+    with learn.no_bar(), learn.no_logging(): a, b = learn.validate()[0], learn.validate()[0]
+    assert a==b
+    with pytest.raises(ValueError, match='`metrics` is given; tsai'): learners['mvp'](dls, metrics=[task_accuracy])
+
+def test_options_of_callbacks_are_checked():
+    for wrong in (dict(p='x'), dict(p=None), dict(p=0), dict(p=1.)):
+        with pytest.raises(ValueError, match='`p` is'): AugPred(**wrong)
+    for wrong in ([1], {}, dict(a=1)):
+        with pytest.raises(ValueError, match='`tasks` is'): AugPred(tasks=wrong)
+    for make in (SimCLR, AugPred, MaskedReconstruction, MotifReconstruction, lambda seed: REBAR(MaskedDistance(nf=1), seed=seed)):
+        for wrong in ('x', -1, 1.5):
+            with pytest.raises(ValueError, match='`seed` is'): make(seed=wrong)
+
+def test_a_batch_without_segments_is_told():
+    with pytest.raises(ValueError, match='`dls` gave a batch without segments'): check_finite(torch.zeros(0, 3, 8))
 
 def test_a_fit_of_masked_values_keeps_its_rate_and_its_head(dls):
     learn = learners['mvp'](dls)

@@ -266,3 +266,8 @@ def test_a_look_leaves_the_epoch_to_come(few):
     shown(dls)
     assert all(torch.equal(a, b) for (a,_),(b,_) in zip(dls.train, same.train))
     with pytest.raises(ValueError, match='`max_n` is 0; wanted a whole number, 1 or more'): dls.show_batch(max_n=0)
+
+def test_what_belongs_to_other_pictures_is_told(few):
+    dls = relcon_dls(few, n_groups=4, n_within=3, seed=0)
+    for wrong,says in ((dict(nrows=2), '`nrows` is 2'), (dict(ncols=2), '`ncols` 2'), (dict(unique=True), '`unique` is True'), (dict(max_n=6, ctxs=[None]), '`ctxs` has 1 axes for 6 segments')):
+        with pytest.raises(ValueError, match=says): dls.show_batch(**wrong)

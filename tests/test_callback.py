@@ -463,8 +463,8 @@ def test_keep_best_is_of_fits_alone(dls):
     learn.keep_best.start = -1.
     silently(learn, 1)
     with learn.no_bar(), learn.no_logging():
-        learn.validate(), learn.get_preds()
-        assert (learn.keep_best.best_epoch, learn.keep_best.best)==(-1, -1.)          # a look changes nothing
+        learn.validate(), learn.get_preds(), learn.lr_find(num_it=3, show_plot=False, suggest_funcs=None)
+        assert (learn.keep_best.best_epoch, learn.keep_best.best, learn.keep_best.state)==(-1, -1., None)          # a look changes nothing
         learn.fit(1)
     assert learn.keep_best.best_epoch==0                                              # and a start is of one fit
 

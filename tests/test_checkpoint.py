@@ -15,7 +15,7 @@ from fastai.torch_core import params, set_seed
 from tsai.data.core import get_ts_dls
 import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, scale
-from tsai_relcon.baselines import simclr_learner
+from tsai_relcon.baselines import MaskedDistance, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import KeepBest, StopOnInterrupt
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
@@ -142,7 +142,7 @@ def test_broken_off_anywhere_it_comes_to_the_same(where, some, whole, tmp_path):
 def test_broken_off_after_every_three_batches(make, some, whole, tmp_path):
     assert_same(whole[make], in_pieces(partial(make, some), tmp_path/'ck', *[('after_batch',3,True)]*3, ('before_validate',1), ('after_batch',1,False), ('after_batch',1,False)))
 
-fits = dict(one=partial(stage2, anchors='one'), redraw=partial(stage2, redraw=2), ranked=ranked, dropout=partial(stage2, arch=Dropping, arch_config=None),
+fits = dict(one=partial(stage2, anchors='one'), redraw=partial(stage2, redraw=2), ranked=ranked, chance=partial(stage2, distance='random'), chance_redrawn=partial(stage2, distance='random', redraw=2), dropout=partial(stage2, arch=Dropping, arch_config=None),
             transforms=partial(stage2, batch_tfms=TSRandomAugment()), torch_optimiser=partial(stage2, opt_func=partial(OptimWrapper, opt=torch.optim.AdamW)), lookahead=partial(stage2, opt_func=ranger),
             frozen=frozen, accumulated=lambda segs: stage2(segs, cbs=GradientAccumulation(40)), half=lambda segs: stage2(segs).to_bf16(), train_metrics=with_train_metrics,
             draws=lambda segs: stage2(segs, cbs=Draws(), batch_tfms=TSRandomAugment()))
@@ -487,6 +487,46 @@ def test_a_distance_that_was_fitted_before_knows_on_what(some, tmp_path):
         learn.save('kept')
         again = motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=motion, path=tmp_path).load('kept')
         assert fitted_on_motion(again)==motion
+
+def noisy(sd): return dict(noise=partial(add_noise, sd=sd), scale=scale)
+def other_options(some):
+    "name: (a learner, the same again, one with another option)"
+    torch.manual_seed(2)
+    masked = [MaskedDistance(nf=2) for _ in range(2)]
+    def rebar(net): return rebar_learner(grouped(some), net, arch_config=dict(nf=2))
+    def mvp(r): return mvp_learner(grouped(some), bs=16, arch_config=dict(nf=2), r=r)
+    def motif(sd): return motif_learner(grouped(some), MotifDistance(nf=2), bs=16, metrics=[], fs=noisy(sd))
+    def contrast(sd): return simclr_learner(grouped(some), bs=16, arch_config=dict(nf=2), fs=noisy(sd))
+    def views(sd): return stage2(some, options=dict(n_augment=1, fs=noisy(sd)))
+    of = dict(distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
+    return {k: tuple(partial(make, v) for v in (a, a, b)) for k,(make,a,b) in of.items()}
+
+@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there 0.15'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon')])
+def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, some, tmp_path, monkeypatch):
+    make, again, other = other_options(some)[name]
+    broken(make(), tmp_path/'ck', *places['first'])
+    with pytest.raises(ValueError, match=says): fitted(other(), Checkpoint(tmp_path/'ck', resume=True))
+    assert '0x' not in str(room._settings(prepared(again())))                                # nothing that another process would call otherwise
+    fitted(again(), Checkpoint(tmp_path/'ck', resume=True))
+
+def prepared(learn):
+    learn.create_opt()
+    learn.n_epoch = 1
+    return learn
+
+def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
+    class Own(nn.Module):
+        def __init__(self): super().__init__(); self.net = RelConResNet34(nf=2)
+        def forward(self, x): return self.net(x)
+    without_rate = get_ts_dls(some.X, splits=subject_splits(some.subject), tfms=None, bs=16, num_workers=0)
+    for learn,says in ((stage2(some, arch=Own(), arch_config=None), 'a Own cannot be written'), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), '`rate` is missing')):
+        before = [p.clone() for p in learn.model.parameters()]
+        with pytest.raises(ValueError, match=says): fitted(learn, SaveWeights(tmp_path/'w.safetensors'))
+        assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
+    fitted(relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), SaveWeights(tmp_path/'w.safetensors', rate=50), n=1)
+    assert weights_info(tmp_path/'w.safetensors')['rate']==50
+    for wrong in ('60', -1, np.nan):
+        with pytest.raises(ValueError, match='`seconds` is'): SaveWeights(tmp_path/'v.safetensors', seconds=wrong)
 
 def test_seconds_may_be_endless(some, tmp_path):
     fitted(stage1(some), Checkpoint(tmp_path/'run', seconds=float('inf')), n=2)

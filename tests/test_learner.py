@@ -2,6 +2,7 @@
 import json, warnings
 from inspect import signature
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.torch_core import set_seed
 from tsai_relcon.augment import add_noise, mild_augmentations, scale
-from tsai_relcon.baselines import augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
+from tsai_relcon.baselines import MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
-                                 relcon_learner, save_weights, weights_info)
+from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, fitted_on_motion, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
+                                 pretrained_on, relcon_learner, save_weights, subject_marks, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
 from conftest import carried_over, load_golden
@@ -160,7 +161,7 @@ def test_joint_fits_its_own_distance_and_trains(few, capsys, tmp_path):
 
 def test_joint_passes_on_what_it_is_given(dls):
     mark, fs = StopOnInterrupt(), dict(noise=add_noise, scale=scale)
-    learn = joint_learner(dls, 'spectrum', arch_config=dict(nf=2), cbs=mark, metrics=[], tau=.3, fs=fs, attention='softmax', bs=16, by_motion=False, crop=50, weight=.7, aug_pred=2., nearest=2, shortlist=5, gravity=.2, n_augment=1, projection=(6,3))
+    learn = joint_learner(dls, MotifDistance(nf=2), arch_config=dict(nf=2), cbs=mark, metrics=[], tau=.3, fs=fs, attention='softmax', bs=16, by_motion=False, crop=50, weight=.7, aug_pred=2., nearest=2, shortlist=5, gravity=.2, n_augment=1, projection=(6,3))
     asked = learn.rel_con
     assert mark in learn.cbs and not learn.metrics and (asked.tau, asked.fs, asked.attention, asked.crop, asked.weight, asked.aug_pred, asked.ranking.nearest, asked.shortlist, asked.gravity, asked.n_augment)==(.3, fs, 'softmax', 50, .7, 2., 2, 5, .2, 1)
     assert (learn.dls.train.bs, learn.dls.train.by_motion)==(16, False) and learn.model.projection[-1].out_features==3
@@ -187,6 +188,69 @@ def test_a_distance_that_ranks_what_it_was_not_fitted_on_is_told(dls, tmp_path):
         warnings.simplefilter('error', DataWarning)
         for distance in ('spectrum', MotifDistance()):
             for make in (joint_learner, relcon_learner): make(dls, distance, arch_config=dict(nf=2))
+
+def test_a_distance_is_fitted_on_what_it_will_rank(dls):
+    for motion in (False, True):
+        learn = relcon_learner(dls, arch_config=dict(nf=2), motion_only=motion, distance_epochs=1)
+        assert fitted_on_motion(learn.rel_con.distance) is motion
+
+def at(rate, few): return relcon_dls(type(few)(few.X, few.subject, few.time, rate), n_groups=8, n_within=3)
+
+def test_networks_of_another_rate_or_kind_or_number_of_channels_are_refused(few, tmp_path):
+    slow, fast = at(50., few), at(100., few)
+    motif, masked = motif_learner(slow, MotifDistance(nf=2), metrics=[]), masked_learner(slow, MaskedDistance(nf=2))
+    silently(motif, 1), silently(masked, 1)
+    encoder = load_encoder(save_weights(RelConResNet34(nf=2), tmp_path/'e.safetensors', rate=50))
+    kept    = load_distance(save_weights(motif, tmp_path/'d.safetensors')), load_distance(save_weights(masked, tmp_path/'m.safetensors'), kind='masked distance')
+    small   = dict(arch_config=dict(nf=2))
+    for name,make,given in (('distance', partial(relcon_learner, **small), (motif, motif.model, kept[0])), ('distance', partial(rebar_learner, **small), (masked, kept[1])), ('net', motif_learner, (motif.model, kept[0])), ('net', masked_learner, (kept[1],)),
+                            ('arch', lambda dls, e: relcon_learner(dls, 'euclidean', arch=e), (encoder,)), ('arch', lambda dls, e: simclr_learner(dls, arch=e), (encoder,))):
+        for of in given:
+            make(slow, of)
+            with pytest.raises(ValueError, match=f'`{name}` was trained on 50 Hz; the data have 100 Hz'): make(fast, of)
+    for make,wrong,says in ((motif_learner, RelConResNet34(nf=2), '`net` is a RelConResNet34; wanted a `MotifDistance`'), (motif_learner, MotifDistance(1), '`net` is for 1 channels; the data have 3'), (masked_learner, MotifDistance(nf=2), '`net` is a MotifDistance; wanted a `MaskedDistance`'),
+                            (masked_learner, MaskedDistance(1), '`net` is for 1 channels'), (partial(rebar_learner, **small), MaskedDistance(1), '`distance` is for 1 channels'), (partial(rebar_learner, **small), 'euclidean', "`distance` is 'euclidean', which is no file"), (partial(rebar_learner, **small), MotifDistance(nf=2), '`distance` is a MotifDistance')):
+        with pytest.raises(ValueError, match=says): make(slow, wrong)
+
+def test_compiled_distances_are_taken(dls):
+    silently(motif_learner(dls, torch.compile(MotifDistance(nf=2), backend='eager')), 1)
+    silently(masked_learner(dls, torch.compile(MaskedDistance(nf=2), backend='eager')), 1)
+    silently(rebar_learner(dls, torch.compile(MaskedDistance(nf=2), backend='eager'), arch_config=dict(nf=2)), 1)
+
+def test_attention_is_of_the_learned_distance(dls):
+    assert relcon_learner(dls, MotifDistance(nf=2), arch_config=dict(nf=2), attention='softmax').rel_con.attention=='softmax'
+    for make in (relcon_learner, joint_learner):
+        with pytest.raises(ValueError, match="`attention` is 'softmax', but `distance` 'euclidean' has none"): make(dls, 'euclidean', arch_config=dict(nf=2), attention='softmax')
+
+def test_an_encoder_that_goes_on_from_a_file_knows_whom_it_met_before(few, tmp_path):
+    people = np.unique(few.subject)
+    def of(who): return relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3)
+    first = save_weights(relcon_learner(of(people[:2]), 'euclidean', arch_config=dict(nf=2)), tmp_path/'first.safetensors')
+    motif = save_weights(motif_learner(of(people[2:4]), MotifDistance(nf=2), metrics=[]), tmp_path/'motif.safetensors')
+    later = relcon_learner(of(people[4:6]), load_distance(motif), arch=load_encoder(first))
+    assert pretrained_on(later)==set(subject_marks(people[:6]))==set(weights_info(save_weights(later, tmp_path/'later.safetensors'))['subjects'])
+
+def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
+    learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
+    learn.model.train()
+    learn.model.backbone.stem.bn.eval()
+    was = {name: m.training for name,m in learn.model.named_modules()}
+    get_embeddings(learn, few.X[:4])
+    assert {name: m.training for name,m in learn.model.named_modules()}==was and len(set(was.values()))==2
+
+def test_a_length_a_kind_and_a_batch_that_cannot_be_are_named(learn, dls, few, tmp_path):
+    with pytest.raises(ValueError, match="`length` is 99; the learner's segments have 128 samples"): save_weights(learn, tmp_path/'e.safetensors', length=99)
+    with pytest.raises(ValueError, match="`kind` is 'encoder'; known are 'distance', 'masked distance'"): load_distance(save_weights(learn, tmp_path/'e.safetensors'), kind='encoder')
+    for wrong in (2.5, 0, True):
+        with pytest.raises(ValueError, match=f'`bs` is {wrong}; wanted a whole number'): get_embeddings(learn, few.X[:4], bs=wrong)
+    with pytest.raises(ValueError, match='`learn` is a MaskedDistance'): get_embeddings(masked_learner(dls, MaskedDistance(nf=2)), few.X[:4])
+
+def test_augmentations_of_another_type_are_told_before_a_fit(dls):
+    def doubled(x, generator=None): return x.double()
+    for make in (motif_learner, lambda dls, fs, n_augment: simclr_learner(dls, arch_config=dict(nf=2), fs=fs, n_augment=n_augment)):
+        with pytest.raises(ValueError, match="`fs` has 'doubled', which changes"): make(dls, fs=dict(doubled=doubled, scale=scale), n_augment=1)
+    for wrong in (2.0, None, np.nan, True, 9):
+        with pytest.raises(ValueError, match=f'`n_augment` is {wrong}'): motif_learner(dls, n_augment=wrong)
 
 def test_a_distance_that_diverged_does_not_rank(dls):
     for make in (relcon_learner, joint_learner):
@@ -220,8 +284,8 @@ def test_of_one_candidate_there_is_no_order(few, capsys, batches, options, n):
     dls = relcon_dls(few, **batches)
     with pytest.raises(ValueError, match=f'`dls` gives an anchor {n} candidate for'): relcon_learner(dls, arch_config=dict(nf=2), **options)
     assert 'fitting' not in capsys.readouterr().out
-    assert relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), n_augment=1, own_view=True, **options)                  # the own view is another
-    with pytest.raises(ValueError, match='gives an anchor'): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), n_augment=1, own_view=True, weight=.3, **options)
+    for weight in (None, .3):                                                                                               # the own view is none in validation, whose loss would be 0
+        with pytest.raises(ValueError, match='gives an anchor'): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), n_augment=1, own_view=True, weight=weight, **options)
 
 @pytest.mark.parametrize('n_groups, n_within, candidates', [(4, 3, 'all'), (4, 3, 'within'), (4, 3, 'between'), (4, 3, 'batch'), (4, 0, 'all')])
 def test_so_many_candidates_has_an_anchor(few, n_groups, n_within, candidates):
@@ -231,8 +295,9 @@ def test_so_many_candidates_has_an_anchor(few, n_groups, n_within, candidates):
     assert set(seen)=={n_candidates(candidates, learn.dls.train)}
 
 def test_what_is_no_callback_is_told_before_a_distance_is_fitted(dls, capsys):
-    for make in (relcon_learner, joint_learner, rebar_learner):
-        with pytest.raises((ValueError, AttributeError), match='`cbs` has 3|learn'): make(dls, cbs=[3], arch_config=dict(nf=2))
+    small = dict(arch_config=dict(nf=2))
+    for make,options in ((relcon_learner, small), (joint_learner, small), (rebar_learner, small), (simclr_learner, small), (augpred_learner, small), (mvp_learner, small), (motif_learner, {}), (motion_learner, {}), (masked_learner, {}), (partial(relcon_learner, distance='euclidean'), small)):
+        with pytest.raises(ValueError, match='`cbs` has 3; wanted callbacks of fastai'): make(dls, cbs=[3], **options)
     assert 'fitting' not in capsys.readouterr().out
 
 def test_what_is_no_distance_is_named(dls):

@@ -227,3 +227,8 @@ def test_only_the_nearest_are_positives(seed, n, ties):
 @pytest.mark.parametrize('wrong', [dict(nearest=0), dict(nearest=1.5), dict(nearest=True), dict(kind='binary', nearest=2)])
 def test_bad_nearest(wrong):
     with pytest.raises(ValueError, match='`nearest` is'): RelConLoss(**wrong)
+
+def test_so_many_nearest_are_one_or_more():
+    s, d = torch.randn(2, 4), torch.rand(2, 4)
+    for wrong in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match=f'`nearest` is {wrong}'): relative_loss(s, d, nearest=wrong)

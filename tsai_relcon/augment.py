@@ -153,7 +153,7 @@ def augmentations_of(n:int, fs:dict=None, name:str='n')->list:
     "The functions of which `n` are drawn; messages call it `name`. Raises ValueError unless `fs` is a dict of functions, n or more"
     if fs is None: fs = augmentations
     if not isinstance(fs, dict) or not all(map(callable, fs.values())): raise ValueError(f"`fs` is {fs!r:.80}; wanted augmentations by name, such as dict(noise=add_noise)")
-    if isinstance(n, (bool,str)) or n!=int(n) or not 0<=n<=len(fs): raise ValueError(f"`{name}` is {n!r}; there are {len(fs)} augmentations to draw from, each at most once")
+    if not is_whole(n) or not 0<=n<=len(fs): raise ValueError(f"`{name}` is {n!r}; there are {len(fs)} augmentations to draw from, each at most once")
     return list(fs.values())
 
 def random_augment(x:Tensor,        # (B, C, L)

@@ -18,7 +18,6 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-from fastcore.basics import listify
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -28,9 +27,9 @@ from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
 from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_dls, check_first_fit, check_views, distance_kinds, embed_of, embedding_width, fit_first, load_distance, make_encoder, plain_adam, with_projection
+from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
-from .models import Pretraining, RelConResNet34, WithHead
+from .models import Pretraining, RelConResNet34, WithHead, uncompiled
 
 # %% ../nbs/11_baselines.ipynb #0c879e8f
 class SimCLR(Views, DisturbedPretext):
@@ -45,7 +44,7 @@ class SimCLR(Views, DisturbedPretext):
                 ):
         if aug_pred is not None: fs, aug_pred = not_asked(fs), check_number('aug_pred', aug_pred)
         augmentations_of(check_count('n_augment', n_augment), fs, 'n_augment')
-        self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = check_number('tau', tau), n_augment, fs, seed, aug_pred
+        self.tau, self.n_augment, self.fs, self.seed, self.aug_pred = check_number('tau', tau), n_augment, fs, check_count('seed', seed, 0), aug_pred
         self.crop = None if crop is None else check_count('crop', crop)
     def contrast(self, z, *_): return nt_xent(z, self.tau)
     def loss_func(self, pred, *y): return self.contrast(pred, *y) if self.aug_pred is None else WithQuestions(self.contrast, self.aug_pred)(pred, *y)
@@ -85,10 +84,11 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                   )->Learner:
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs, by_motion)
+    cbs = check_cbs(cbs)
     if dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method := SimCLR(tau, n_augment, fs, crop=crop, aug_pred=aug_pred), model, dls)
-    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[method] + listify(cbs), **kwargs)
+    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[method] + cbs, **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #a82cb0e0
 def task_accuracy(answers:Tensor, done:Tensor)->Tensor: # (B, T) both
@@ -102,8 +102,9 @@ class AugPred(DisturbedPretext):
                  p:float=.5,      # Probability of each
                  seed:int=0       # For the disturbances of validation
                 ):
-        if not 0<p<1: raise ValueError(f"`p` is {p}; wanted a probability between 0 and 1, or there is nothing to tell")
-        self.tasks, self.p, self.seed, self.loss_func = aug_pred_tasks if tasks is None else tasks, p, seed, task_loss
+        check_number('p', p, 'a probability between 0 and 1, or there is nothing to tell', lambda p: 0<p<1)
+        if tasks is not None and (not isinstance(tasks, dict) or not tasks or not all(map(callable, tasks.values()))): raise ValueError(f"`tasks` is {tasks!r:.80}; wanted disturbances by name, such as dict(reversal=reverse)")
+        self.tasks, self.p, self.seed, self.loss_func = aug_pred_tasks if tasks is None else tasks, p, check_count('seed', seed, 0), task_loss
     def pretext(self, x):
         x, done = disturb_by_task(x, self.tasks, self.p, self.generator)
         self.learn.xb, self.learn.yb = (x,), (done,)
@@ -120,10 +121,11 @@ def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    )->Learner:
     "A Learner that pretrains an encoder by AugPred. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs, by_motion)
+    cbs = check_cbs(cbs)
     if dls.len<samples_asked_about: raise ValueError(f"`dls` has segments of {dls.len} samples; AugPred asks about {samples_asked_about} or more, or there is nothing to cut in four and shuffle")
     encoder = make_encoder(dls, arch, arch_config)
     model = WithHead(encoder, nn.Linear(embedding_width(encoder, dls), len(aug_pred_tasks)))     # a linear layer a question: the rows of one
-    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[AugPred()] + listify(cbs), **kwargs)
+    return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[AugPred()] + cbs, **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #2d223799
 def hide_stretch(x:Tensor,        # (B, C, L)
@@ -211,7 +213,7 @@ class MaskedReconstruction(DisturbedPretext):
     "Trains a `MaskedDistance` to rebuild a hidden stretch of each segment from the segment itself"
     def __init__(self, share:float=.25, # Of a segment, hidden
                  seed:int=0):           # For the stretches of validation
-        self.share, self.seed = check_number('share', share, 'a share of the segment: above 0, below 1', lambda s: 0<s<1), seed
+        self.share, self.seed = check_number('share', share, 'a share of the segment: above 0, below 1', lambda s: 0<s<1), check_count('seed', seed, 0)
     def loss_func(self, a_hat, a, hidden): return hidden_error(a_hat, a, hidden).sum()
     def pretext(self, x):
         hidden = hide_stretch(x, self.share, self.generator)
@@ -228,8 +230,9 @@ def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                   )->Learner:
     "A Learner that fits REBAR's distance; its best epoch is kept"
     dls = _plain(dls, bs)
-    if net is not None and not isinstance(net, MaskedDistance): raise ValueError(f"`net` is a {type(net).__name__}; wanted a `MaskedDistance`")
-    return Learner(dls, MaskedDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, cbs=[MaskedReconstruction(share), KeepBest('valid_loss')] + listify(cbs), **kwargs)
+    cbs = check_cbs(cbs)
+    if net is not None: check_network(net, MaskedDistance, dls, 'net')
+    return Learner(dls, MaskedDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, cbs=[MaskedReconstruction(share), KeepBest('valid_loss')] + cbs, **kwargs)
 
 # %% ../nbs/11_baselines.ipynb #e8aadeac
 def rebar_loss(z:Tensor,        # (B, E) embeddings
@@ -247,6 +250,8 @@ def rebar_loss(z:Tensor,        # (B, E) embeddings
     within  = info_nce(own, positive, tau=tau) if alpha<1 else 0.
     return alpha*between + (1-alpha)*within
 
+def _check_alpha(alpha): return check_number('alpha', alpha, 'a share: a number from 0 to 1', lambda a: 0<=a<=1)
+
 def _check_companions(dls, alpha):
     "Raises ValueError where an anchor has not both a companion to be near and one to be far"
     if not isinstance(dls.train, GroupDL) or dls.train.n_within<2: raise ValueError("`dls` has no groups of an anchor and two companions or more; wanted those of relcon_dls(segs, n_within=2 or more)")
@@ -261,9 +266,9 @@ class REBAR(LeftOut, DisturbedPretext):
                  alpha:float=0., # Share of the loss between groups; 0 for activities
                  seed:int=0      # For what is hidden in validation
                 ):
-        distance = distance.model if isinstance(distance, Learner) else distance
+        distance = uncompiled(distance.model if isinstance(distance, Learner) else distance)
         if not isinstance(distance, MaskedDistance): raise ValueError(f"`distance` is a {type(distance).__name__}; wanted a `MaskedDistance`, or a Learner of one")
-        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), check_number('alpha', alpha, 'a share: a number from 0 to 1', lambda a: 0<=a<=1), seed
+        self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), _check_alpha(alpha), check_count('seed', seed, 0)
     def before_fit(self):
         super().before_fit()
         _check_companions(self.dls, self.alpha)
@@ -291,15 +296,15 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
-    _check_companions(dls, alpha)
+    cbs = check_cbs(cbs)
+    _check_alpha(alpha), _check_companions(dls, alpha)
     method = partial(REBAR, tau=tau, alpha=alpha)
     learn  = Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=cbs, **kwargs)          # what is wrong should be said before a fit, not after
     if distance is None:
         with no_random(): method(MaskedDistance(dls.vars, nf=1))
         check_first_fit(distance_epochs, distance_lr, learn.cbs, 'masked_learner')
         distance = fit_first(masked_learner(dls), distance_epochs, distance_lr)
-    if isinstance(distance, (str,Path)): distance = load_distance(distance, getattr(dls, 'rate', None), 'masked distance')
-    learn.add_cb(method(distance))
+    learn.add_cb(method(fitting_distance(loaded_distance(distance, dls, 'masked distance', ()), MaskedDistance, dls)))
     return learn
 
 # %% ../nbs/11_baselines.ipynb #0286aeca
@@ -331,16 +336,18 @@ def _mended_mvp():
         def restore(self):
             if self.kept is not None: self.learn.loss_func, self.learn.metrics = self.kept
             self.kept = None
+        told_to_checkpoints = property(lambda self: dict(r=self.r))
         def before_batch(self):
             check_finite(self.x)
-            super().before_batch()
+            if self.training: return super().before_batch()
+            with no_random(self.iter): super().before_batch()     # in validation the same samples are masked every epoch
         def after_epoch(self): pass                               # nothing is written; it would look for a row of the recorder
         def after_fit(self):
             super().after_fit()
             self.restore()
     return MVPCallback
 
-@delegates(Learner.__init__, but=['model','loss_func','cbs'])
+@delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                 arch=RelConResNet34,    # Encoder: a class, called with (c_in, None), or a module with `backbone` and `head_nf`
                 arch_config:dict=None,  # For the class, such as dict(nf=16)
@@ -349,8 +356,10 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                 cbs=None,
                 **kwargs
                )->Learner:
-    "A Learner that pretrains an encoder by tsai's masked value prediction"
+    "A Learner that pretrains an encoder by tsai's masked value prediction. Raises ValueError for malformed arguments, and for `metrics`, which tsai's callback would drop"
     dls = _plain(dls, bs)
+    cbs = check_cbs(cbs)
+    if kwargs.pop('metrics', None): raise ValueError("`metrics` is given; tsai's callback drops metrics: its loss is what it shows")
     check_number('r', r, 'a share of the samples from 0.01 to 0.75, which is what tsai can mask', lambda r: .01<=r<=.75)
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
-    return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + listify(cbs), **kwargs)
+    return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + cbs, **kwargs)

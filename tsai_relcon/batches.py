@@ -155,13 +155,16 @@ class SeededDL(TfmdDL):
         "Which segments of a batch to look at"
         across = min(3, max_n)
         return np.arange(max_n//across*across).reshape(-1, across)
-    def show_batch(self, b=None, max_n:int=9, ctxs=None, show:bool=True, figsize:tuple=None, **kwargs):
-        "Draw some segments of a batch, in g: of grouped batches an anchor and companions of its group in each row"
+    def show_batch(self, b=None, max_n:int=9, ctxs=None, show:bool=True, figsize:tuple=None, nrows:int=None, ncols:int=None, unique:bool=False, **kwargs):
+        "Draw some segments of a batch, in g: of grouped batches an anchor and companions of its group in each row. Raises ValueError for what belongs to other pictures: `nrows`, `ncols`, `unique`; and for fewer `ctxs` than segments"
+        if nrows is not None or ncols is not None: raise ValueError(f"`nrows` is {nrows}, `ncols` {ncols}; a row is an anchor and its companions: wanted `max_n` alone")
+        if unique: raise ValueError("`unique` is True; one segment many times is drawn where items are disturbed, and these are not: wanted False")
         if not show: return super().show_batch(b, max_n, ctxs, show, **kwargs)
         x, groups = self.one_batch() if b is None else b
         places = self.to_show(check_count('max_n', max_n))
         places = places[(places<len(x)).all(1)] if len(x)>places.shape[1] else np.arange(len(x))[None]
         if ctxs is None: ctxs = plt.subplots(*places.shape, figsize=figsize or (3*places.shape[1], 1.6*len(places)), sharex=True, sharey=True, squeeze=False, **kwargs)[1].ravel()
+        if len(ctxs)<places.size: raise ValueError(f"`ctxs` has {len(ctxs)} axes for {places.size} segments; wanted as many, or a smaller `max_n`")
         for ax,i in zip(ctxs, places.ravel()): x[i].show(ctx=ax, title=f'group {groups[i]}')
     def randomize(self): pass                               # fastai would draw a new generator
     def __len__(self): return len(self.dealt)

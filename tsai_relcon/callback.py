@@ -36,7 +36,8 @@ def no_loss(pred, *_)->Tensor:
     return torch.zeros(())
 
 def check_finite(x):
-    "The segments of a batch. Raises ValueError for NaN or infinity: `Segments` and stores have none, dls of tsai may"
+    "The segments of a batch. Raises ValueError for NaN or infinity, or for none at all: `Segments` and stores have none of these, dls of tsai may"
+    if not len(x): raise ValueError("`dls` gave a batch without segments, as tsai's loaders do for some numbers of segments; wanted another `bs`, such as one that divides them")
     broken = ~torch.isfinite(x).flatten(1).all(1)
     if broken.any(): raise ValueError(f"`dls` has NaN or infinity in {int(broken.sum())} of the {len(x)} segments of a batch; wanted finite numbers: mend these segments, or leave them out")
     return x
@@ -130,9 +131,10 @@ class MotifReconstruction(DisturbedPretext):
                  motion_only:bool=False # Take each segment's mean over time, its gravity, out first
                 ):
         augmentations_of(n_augment, fs, 'n_augment')
-        self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, seed, check_switch('motion_only', motion_only), reconstruction_loss
+        self.n_augment, self.fs, self.seed, self.motion_only, self.loss_func = n_augment, fs, check_count('seed', seed, 0), check_switch('motion_only', motion_only), reconstruction_loss
     def has_trained(self):
-        uncompiled(get_model(self.learn.model)).of_motion = self.motion_only   # the network remembers, also where it goes on without its learner
+        net = uncompiled(get_model(self.learn.model))
+        net.of_motion, net.of_rate = self.motion_only, getattr(self.learn.dls, 'rate', None)   # the network remembers, also where it goes on without its learner
     def after_step(self):
         if not hasattr(self.learn, 'lr_finder'): self.has_trained()
     def pretext(self, x):
@@ -152,7 +154,7 @@ def n_candidates(candidates, dl)->int:
     "How many candidates an anchor has in the batches of a loader"
     if candidates=='batch' or not isinstance(dl, GroupDL): return dl.bs-1
     W, U = dl.n_within, dl.n_groups
-    return dl.bs-1 if not W and candidates=='all' else dict(all=W+U-1, within=W, between=U-1)[candidates]
+    return dict(all=W+U-1, within=W, between=U-1)[candidates]
 
 def _check_together(n_augment, own_view, weight, shortlist, loss, of_views):
     "Raises ValueError for options of `RelCon` of which one says nothing, or nothing right, beside another"
@@ -178,7 +180,7 @@ class RelCon(LeftOut, Views, PretextCallback):
                  tau:float=.1,        # Temperature
                  attention:str=None,  # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                  motion_only:bool=False, # Rank with each segment's mean over time, its gravity, taken out
-                 gravity:float=0.,    # With `motion_only`: weight of the means' squared difference beside the distance of motion; 1 would be their share of a squared error
+                 gravity:float=0.,    # With `motion_only`: weight of the means' squared difference beside the distance of motion; 1 would be their share of a squared error, as the learned distance is one
                  candidates:str='all',# 'all' that the batch's groups give it, those 'within' the anchor's group alone, those 'between' groups, or all others of the 'batch'
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
@@ -267,8 +269,8 @@ class RelCon(LeftOut, Views, PretextCallback):
         return anchors, candidates
 
     def _remembered(self, x, index):
-        "Distances of a batch, from memory if these very segments came before in this fit and will come again"
-        if not (isinstance(self.dl, GroupDL) and self.dl.comes_again) or len(self.dl.after_batch.fs): return self.ranked(x, *index)
+        "Distances of a batch, from memory if these very segments came before in this fit and will come again, and the distance draws nothing"
+        if getattr(self.distance, 'draws', False) or not (isinstance(self.dl, GroupDL) and self.dl.comes_again) or len(self.dl.after_batch.fs): return self.ranked(x, *index)
         known = self.known.setdefault(self.training, {})
         key = sha1(x.cpu().contiguous().numpy().tobytes()).digest()
         if key not in known: known[key] = self.ranked(x, *index)
@@ -277,7 +279,7 @@ class RelCon(LeftOut, Views, PretextCallback):
 # %% ../nbs/09_callback.ipynb #489fb21b
 def rank_with(model, x, anchors, candidates, attention=None):
     "Distances (A, K) by a `MotifDistance`, or by the cosine of an encoder's embeddings"
-    if isinstance(model, MotifDistance): return motif_distances(model, x, anchors, candidates, attention)
+    if isinstance(uncompiled(model), MotifDistance): return motif_distances(model, x, anchors, candidates, attention)
     with torch.no_grad(): return 1 - cosine_similarities(model(x), anchors, candidates)
 
 def _near(segs):
@@ -350,7 +352,7 @@ class KeepBest(TrackerCallback):
     "Leaves the model with the weights of its best epoch; with `start`, the score before the first, also those that the fit began with (epoch -1). An interrupted epoch does not count"
     order, start, began, fitting = 61, None, None, False  # start: of the next fit; began: the start of the last
     def before_fit(self):
-        self.fitting = not self.learn.lock.locked()        # fastai calls all three for `validate` and `get_preds` too, which hold the lock
+        self.fitting = not (self.learn.lock.locked() or hasattr(self.learn, 'lr_finder'))      # fastai calls all three for `validate` and `get_preds` too, which hold the lock, and for `lr_find`
         if not self.fitting: return
         columns = [n for n in self.recorder.metric_names[1:] if n!='time']
         if self.monitor not in columns: raise ValueError(f"`monitor` is {self.monitor!r}; the columns are {', '.join(map(repr, columns))}")

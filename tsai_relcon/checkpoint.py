@@ -148,18 +148,25 @@ def _of_loader(dl):
     own = {k: vars(dl)[k] for k in ('seed','n_batches','bs','n_groups','n_within','anchors','redraw','by_motion','pool_mb') if k in vars(dl)}
     return dict(loader=type(dl).__name__, **own, batches=len(dl), transforms=[type(f).__name__ for f in getattr(getattr(dl, 'after_batch', None), 'fs', [])], **_of_dataset(dl.dataset))
 
+def _of_function(f):
+    "A function as text: its name, of a partial what it holds as well, of another callable its class"
+    if isinstance(f, partial): return f"{_of_function(f.func)}({', '.join([*map(repr, f.args), *(f'{k}={v!r}' for k,v in sorted(f.keywords.items()))])})"
+    return repr(getattr(f, '__name__', type(f).__name__))
+
+def _of_network(net): return f'{type(net).__name__} (mark {_mark(str(getattr(net, "config", "")), *net.state_dict().values())})'
+
 def _of_method(cb):
-    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else list(cb.fs), seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
+    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else [k if hasattr(f, '__name__') else f'{k} {_of_function(f)}' for k,f in cb.fs.items()], seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
     d = cb.distance
-    mark = f'{type(d).__name__} (mark {_mark(str(getattr(d, "config", "")), *d.state_dict().values())})' if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
+    mark = _of_network(d) if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
     usual = dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)
     return usual | _not_as_they_come(cb, usual)
 
 def _not_as_they_come(cb, but=()):
-    "The options of a method that are not at their defaults, as plain values: functions by their names"
+    "The options of a method that are not at their defaults, as plain values: functions by their names, networks by a mark"
     now = vars(cb) | (dict(loss=cb.ranking.kind, nearest=cb.ranking.nearest) if isinstance(cb, RelCon) else {})
-    def plain(v): return {k: repr(getattr(f, '__name__', f)) for k,f in v.items()} if isinstance(v, dict) else v
-    return {k: plain(now[k]) for k,p in signature(type(cb)).parameters.items() if k in now and k not in but and now[k]!=p.default and isinstance(now[k], (bool,int,float,str,dict))}
+    def plain(v): return {k: _of_function(f) for k,f in v.items()} if isinstance(v, dict) else _of_network(v) if isinstance(v, nn.Module) else v
+    return {k: plain(now[k]) for k,p in signature(type(cb)).parameters.items() if k in now and k not in but and now[k]!=p.default and isinstance(now[k], (bool,int,float,str,dict,nn.Module))}
 
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"
@@ -169,7 +176,8 @@ def _settings(learn)->dict:
     for side,dl in zip(('training','validation'), learn.dls.loaders): s |= {f'{k} ({side})': v for k,v in _of_loader(dl).items()}
     for cb in methods: s |= {f'{k} of {type(cb).__name__}': v for k,v in _of_method(cb).items()}
     for cb in learn.cbs:
-        if isinstance(cb, PretextCallback) and cb not in methods: s |= {f'{k} of {type(cb).__name__}': v for k,v in _not_as_they_come(cb).items()}
+        of_cb = _not_as_they_come(cb) if isinstance(cb, PretextCallback) and cb not in methods else getattr(cb, 'told_to_checkpoints', {})
+        s |= {f'{k} of {type(cb).__name__}': v for k,v in of_cb.items()}
     return json.loads(json.dumps(s, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
 
 def _differences(now, then):

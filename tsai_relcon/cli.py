@@ -426,7 +426,7 @@ def relcon_pretrain(
         train = partial(joint_learner, dls, arch=arch, arch_config=arch_config) if joint else partial(relcon_learner, dls, arch=arch, arch_config=arch_config, motion_only=motion_only)
         with no_random(): train(distance='euclidean')                                    # what is wrong should be said before the distance is fitted
         if not run: _begin_run(folder, settings)
-        if motif is None: motif = _fit((motion_learner if joint else motif_learner)(dls, metrics=[]), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
+        if motif is None: motif = _fit((motion_learner(dls, metrics=[]) if joint else motif_learner(dls, metrics=[], motion_only=motion_only)), folder, 'distance', distance_epochs, distance_lr, checkpoint_seconds).model
         learn = train(distance=motif)
         _fit(learn, folder, 'encoder', epochs, lr, checkpoint_seconds)
         stopped = learn.stop_on_interrupt.interrupted

@@ -12,7 +12,7 @@ __all__ = ['ranking_losses', 'relative_loss', 'binary_loss', 'log_ratio_loss', '
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .core import check_number, is_whole
+from .core import check_count, check_number, is_whole
 
 # %% ../nbs/07_losses.ipynb #88d1ee43
 def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anchor
@@ -20,7 +20,8 @@ def relative_loss(s:Tensor,    # (A, K) similarity of each candidate to its anch
                   tau:float=.1,# Temperature
                   nearest:int=None # Only so many of the nearest candidates are positives; None: all, as in the paper
                  )->Tensor:
-    "Each candidate is the positive once, against the candidates farther from the anchor than it (Xu et al., ICLR 2025, eq. 3)"
+    "Each candidate is the positive once, against the candidates farther from the anchor than it (Xu et al., ICLR 2025, eq. 3). Raises ValueError unless `nearest` is None or a whole number above 0"
+    if nearest is not None: check_count('nearest', nearest)
     if not s.shape[1]: return 0*s.sum()                            # a last batch of one: nobody to compare with
     d, order = d.sort(dim=1, descending=True)                      # farthest first
     s = s.gather(1, order) / tau

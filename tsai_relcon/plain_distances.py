@@ -52,5 +52,6 @@ def random_distances(x:Tensor,         # (B, C, L) segments
                     )->Tensor:         # (A, K)
     "A random number for each pair, another one each time"
     return torch.rand(candidates.shape, device=x.device)
+random_distances.draws = True                              # no function of the segments: nothing that may be kept
 
 plain_distances = dict(euclidean=euclidean_distances, spectrum=spectrum_distances, dtw=dtw_distances, random=random_distances)
