@@ -110,6 +110,8 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     return Learner(dls, MotifDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, metrics=metrics, cbs=cbs, **kwargs)
 
 # %% ../nbs/10_learner.ipynb #98406a3c
+distance_kinds = dict(distance=MotifDistance)             # what a file of weights calls each class of distances; `baselines` adds its own
+
 def known_of(model)->dict:
     "What is known of a model's training, 'rate' and 'length' among it: of a Learner by its data, of a loaded one by its file"
     if isinstance(model, Learner): return dict(rate=getattr(model.dls, 'rate', None), length=getattr(model.dls, 'len', None))
@@ -381,8 +383,6 @@ def pretrained_on(encoder # Learner, or what `load_encoder` gives
     before = pretrained_on(encoder_of(encoder)) | pretrained_on(getattr(getattr(encoder, 'rel_con', None), 'distance', None))      # whom an encoder or a distance of a file has met
     known  = [s for dl in encoder.dls.loaders if (s := getattr(dl.dataset, 'subjects', None)) is not None]
     return before | (set(subject_marks(np.unique(np.concatenate(known).astype(str)))) if known else set())
-
-distance_kinds = dict(distance=MotifDistance)             # what a file of weights calls each class of distances; `baselines` adds its own
 
 def _kind(model):
     "What is written of a model: its kind, its configuration, its tensors"
