@@ -178,7 +178,8 @@ def list_names():
     groups = {'methods': methods, 'beside them': beside, "ablations of the paper's recipe (relcon)": ablations, 'steps back from joint_learner (ours)': steps, 'tried by levers.py': departures}
     for group,names in groups.items(): print(f'{group}:', *[f'  {name:16} {says(name)}' for name in names], '', sep='\n')
 
-def main():
+def arguments():
+    "The parser of the command"
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data', type=Path, nargs='?', metavar='DATA', help='folder of npz files, one a set; results/methods.md lists them')
     p.add_argument('--out',     type=Path, default=Path('methods'), help='where weights and records go, and are looked for')
@@ -195,27 +196,44 @@ def main():
     p.add_argument('--finetune-epochs',  type=int, default=10, help='at most (%(default)s)')
     p.add_argument('--jobs',    type=int, default=2, help='runs at a time, of a thread each (%(default)s)')
     p.add_argument('--report-only', action='store_true', help='the report anew from the records in --record')
+    return p
+
+def checked(p):
+    "Arguments as they were given, or the command ends"
     args = p.parse_args()
-    if args.list: return list_names()
+    if args.list: return args
     args.command = command_line(__file__, args.data)
     check_arguments(p, args, also=('hapt','moving_reality'), minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
     try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
     wrong = [f'{n}={lr:g}' for n,lr in args.lrs.items() if n not in recipes or not 0<lr<float('inf')]
     if wrong: p.error(f"--lrs {' '.join(wrong)}: wanted names of {', '.join(recipes)}, and rates above 0")
-    if not args.report_only:
-        args.out.mkdir(parents=True, exist_ok=True)
-        if args.record: (args.record/'methods').mkdir(parents=True, exist_ok=True)
-        parallel = lambda calls: Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
-        todo = [(n, s) for n,s in once((n, s) for s in args.seeds for n in args.names) if not all(done(args, stage, n, s) for stage in stages_of(args, n, s))]
-        for n in args.names:
-            if not stages_of(args, n): print(f"{n} has no {' or '.join(args.stages)}" + ("; `supervised` is the encoder fine-tuned from scratch" if n=="untrained" else ''), flush=True)
-        if 'pretrain' in args.stages: parallel(delayed(fit_distance)(args, kind, s) for kind,s in dict.fromkeys((recipes[n].distance, s) for n,s in todo if n in recipes) if kind in distances)
-        def one(name, seed):
-            for stage in stages_of(args, name, seed): stages[stage](args, name, seed)
-        lost = [weights(args, n, s) for n,s in todo if n in recipes and 'pretrain' not in args.stages and not weights(args, n, s).exists()]
-        if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; pretrain as well")
-        parallel(delayed(one)(n, s) for n,s in todo)
+    return args
+
+def one(args, name, seed):
+    for stage in stages_of(args, name, seed): stages[stage](args, name, seed)
+
+def distances_of(jobs): return [(kind, s) for kind,s in once((recipes[n].distance, s) for n,s in jobs if n in recipes) if kind in distances]
+
+def run(p, args):
+    "All runs that have no record yet, the distances that they need first"
+    for folder in (args.out, *([args.record/'methods'] if args.record else [])): folder.mkdir(parents=True, exist_ok=True)
+    for n in args.names:
+        if not stages_of(args, n): print(f"{n} has no {' or '.join(args.stages)}" + ("; `supervised` is the encoder fine-tuned from scratch" if n=="untrained" else ''), flush=True)
+    jobs = once((n, s) for s in args.seeds for n in args.names)
+    todo = [(n, s) for n,s in jobs if not all([done(args, stage, n, s) for stage in stages_of(args, n, s)])]
+    lost = [weights(args, n, s) for n,s in todo if n in recipes and 'pretrain' not in args.stages and not weights(args, n, s).exists()]
+    if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; pretrain as well")
+    def parallel(calls): Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
+    if 'pretrain' in args.stages:
+        for kind,s in distances_of(jobs): done(args, 'distance', kind, s)                     # what --record lacks of those that are there
+        parallel(delayed(fit_distance)(args, kind, s) for kind,s in distances_of(todo))
+    parallel(delayed(one)(args, n, s) for n,s in todo)
+
+def main():
+    args = checked(p := arguments())
+    if args.list: return list_names()
+    if not args.report_only: run(p, args)
     if args.record: report(args.record)
 
 if __name__=='__main__': main()
