@@ -53,6 +53,9 @@ def test_masked_values_are_validated_alike_and_take_no_metrics(dls):
     learn = learners['mvp'](dls)
     with learn.no_bar(), learn.no_logging(): a, b = learn.validate()[0], learn.validate()[0]
     assert a==b
+    before = {k: v.clone() for k,v in learn.model.state_dict().items()}
+    with learn.no_bar(), learn.no_logging(): learn.validate(), learn.lr_find(num_it=2, show_plot=False, suggest_funcs=None)
+    assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
     with pytest.raises(ValueError, match='`metrics` is given; tsai'): learners['mvp'](dls, metrics=[task_accuracy])
 
 def test_options_of_callbacks_are_checked():

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tsai_relcon.batches import GroupDL, StoreDL, _others, count_rows, deal, draw_rows, motion, relcon_dls, segment_dls
-from tsai_relcon.learner import motif_learner, pretrained_on, relcon_learner, save_weights, subject_marks, weights_info
+from tsai_relcon.core import subject_marks
+from tsai_relcon.learner import motif_learner, pretrained_on, relcon_learner, save_weights, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.splits import subject_splits
@@ -271,3 +272,9 @@ def test_what_belongs_to_other_pictures_is_told(few):
     dls = relcon_dls(few, n_groups=4, n_within=3, seed=0)
     for wrong,says in ((dict(nrows=2), '`nrows` is 2'), (dict(ncols=2), '`ncols` 2'), (dict(unique=True), '`unique` is True'), (dict(max_n=6, ctxs=[None]), '`ctxs` has 1 axes for 6 segments')):
         with pytest.raises(ValueError, match=says): dls.show_batch(**wrong)
+
+def test_predictions_of_a_store_are_in_the_order_of_its_batches(store):
+    learn = relcon_learner(relcon_dls(store, n_groups=2, n_within=2, small_groups='drop', seed=0), 'euclidean', arch_config=dict(nf=2))
+    with learn.no_bar():
+        with pytest.raises(ValueError, match='`reorder` is True: a store'): learn.get_preds()
+        assert len(learn.get_preds(reorder=False)[0])==sum(len(x) for x,_ in learn.dls.valid)

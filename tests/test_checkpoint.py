@@ -14,7 +14,7 @@ from fastai.optimizer import OptimWrapper, SGD, ranger
 from fastai.torch_core import params, set_seed
 from tsai.data.core import get_ts_dls
 import tsai_relcon.checkpoint as room
-from tsai_relcon.augment import TSRandomAugment, add_noise, scale
+from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
 from tsai_relcon.baselines import MaskedDistance, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import KeepBest, StopOnInterrupt
@@ -23,6 +23,7 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import SaveWeights, fitted_on_motion, motif_learner, relcon_learner, weights_info
 from tsai_relcon.models import RelConResNet34
+from tsai_relcon.plain_distances import spectrum_distances
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.store import create_store, open_store
 
@@ -498,10 +499,13 @@ def other_options(some):
     def motif(sd): return motif_learner(grouped(some), MotifDistance(nf=2), bs=16, metrics=[], fs=noisy(sd))
     def contrast(sd): return simclr_learner(grouped(some), bs=16, arch_config=dict(nf=2), fs=noisy(sd))
     def views(sd): return stage2(some, options=dict(n_augment=1, fs=noisy(sd)))
-    of = dict(distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
+    def nested(sd): return stage2(some, options=dict(n_augment=1, fs=dict(a=partial(random_augment, n=1, fs=noisy(sd)))))
+    def spectrum(g): return stage2(some, partial(spectrum_distances, gravity=g))
+    def renamed(f): return motif_learner(grouped(some), MotifDistance(nf=2), bs=16, metrics=[], n_augment=1, fs=dict(a=f))
+    of = dict(nested_in_fs=(nested, .05, 5.), partial_distance=(spectrum, 0., 8.), function_of_motif=(renamed, add_noise, scale), distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
     return {k: tuple(partial(make, v) for v in (a, a, b)) for k,(make,a,b) in of.items()}
 
-@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there 0.15'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon')])
+@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there 0.15'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
 def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, some, tmp_path, monkeypatch):
     make, again, other = other_options(some)[name]
     broken(make(), tmp_path/'ck', *places['first'])
@@ -525,6 +529,9 @@ def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
         assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
     fitted(relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), SaveWeights(tmp_path/'w.safetensors', rate=50), n=1)
     assert weights_info(tmp_path/'w.safetensors')['rate']==50
+    for learn,wrong in ((stage2(some), dict(length=99)), (stage2(some), dict(rate=60.)), *((relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=r)) for r in (-50., 'fifty', np.inf, True)), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=50, length=100))):
+        with pytest.raises(ValueError, match='`rate` is|`length` is'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
+        assert not getattr(learn, 'train_iter', 0) or learn.train_iter==0
     for wrong in ('60', -1, np.nan):
         with pytest.raises(ValueError, match='`seconds` is'): SaveWeights(tmp_path/'v.safetensors', seconds=wrong)
 

@@ -65,6 +65,7 @@ def test_gait_report(weights, tmp_path):
     ('at most groups=', ['relcon-pretrain','mobgap','OUT','--rate','50','--length','128','--groups','500']),
     ('one person only|two or more', ['relcon-pretrain','ONE','OUT','--unit','m/s2','--subject','file']),
     ('`overwrite` and `resume`', ['relcon-pretrain','mobgap','OUT','--overwrite','--resume']), ('`checkpoint_seconds`', ['relcon-pretrain','mobgap','OUT','--checkpoint-seconds','-1']), ('no run.json', ['relcon-pretrain','mobgap','FULL','--resume']),
+    ("`distance` is 'Euclid', which is no file, and none of 'euclidean'", ['relcon-pretrain','mobgap','OUT','--distance','Euclid']), ('`seed` is -1', ['relcon-pretrain','mobgap','OUT','--seed','-1']),
     ('`width`', ['relcon-pretrain','mobgap','OUT','--width','0']), ('`epochs`', ['relcon-pretrain','mobgap','OUT','--epochs','0']), ('`lr`', ['relcon-pretrain','mobgap','OUT','--lr','nan']),
     ('subject', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','none']), ('`axes`', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--axes','x,y']),
     ('none of these people', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','unseen']), ('no whole npz', ['relcon-embed','W','NPZ','z.npz']),
@@ -104,7 +105,7 @@ def test_pretrain_from_csv_to_weights(csvs, tmp_path, monkeypatch):
               '--groups', '2', '--within', '3', '--motion-only', '--leave-out', '.34')
     assert out.returncode==0, out.stderr
     assert {f.name for f in (tmp_path/'w').iterdir()}==written
-    assert load_encoder(tmp_path/'w/encoder.safetensors').info['rate']==50 and load_distance(tmp_path/'w/distance.safetensors')
+    assert load_encoder(tmp_path/'w/encoder.safetensors').info['rate']==50 and load_distance(tmp_path/'w/distance.safetensors').info['record']['motion_only'] is True
     left_out = re.search('left out: (.*)', out.stdout)[1].split(', ')
     monkeypatch.chdir(tmp_path)
     kw = dict(unit='m/s2', subject='file')

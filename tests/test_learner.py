@@ -13,16 +13,19 @@ from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
 from tsai_relcon.callback import StopOnInterrupt, n_candidates
-from tsai_relcon.core import DataWarning
+from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
+from fastai.data.core import DataLoaders
+from fastai.learner import load_learner
 from fastai.torch_core import set_seed
+from torch.utils.data import TensorDataset
 from tsai_relcon.augment import add_noise, mild_augmentations, scale
 from tsai_relcon.baselines import MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, fitted_on_motion, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
-                                 pretrained_on, relcon_learner, save_weights, subject_marks, weights_info)
+                                 pretrained_on, relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
 from conftest import carried_over, load_golden
@@ -201,10 +204,13 @@ def test_networks_of_another_rate_or_kind_or_number_of_channels_are_refused(few,
     motif, masked = motif_learner(slow, MotifDistance(nf=2), metrics=[]), masked_learner(slow, MaskedDistance(nf=2))
     silently(motif, 1), silently(masked, 1)
     encoder = load_encoder(save_weights(RelConResNet34(nf=2), tmp_path/'e.safetensors', rate=50))
+    contrast = simclr_learner(slow, arch_config=dict(nf=2))
+    compiled = motif_learner(slow, torch.compile(MotifDistance(nf=2), backend='eager'), metrics=[])
+    silently(contrast, 1), silently(compiled, 1)
     kept    = load_distance(save_weights(motif, tmp_path/'d.safetensors')), load_distance(save_weights(masked, tmp_path/'m.safetensors'), kind='masked distance')
     small   = dict(arch_config=dict(nf=2))
-    for name,make,given in (('distance', partial(relcon_learner, **small), (motif, motif.model, kept[0])), ('distance', partial(rebar_learner, **small), (masked, kept[1])), ('net', motif_learner, (motif.model, kept[0])), ('net', masked_learner, (kept[1],)),
-                            ('arch', lambda dls, e: relcon_learner(dls, 'euclidean', arch=e), (encoder,)), ('arch', lambda dls, e: simclr_learner(dls, arch=e), (encoder,))):
+    for name,make,given in (('distance', partial(relcon_learner, **small), (motif, motif.model, kept[0], compiled)), ('distance', partial(rebar_learner, **small), (masked, masked.model, kept[1])), ('net', motif_learner, (motif.model, kept[0])), ('net', masked_learner, (masked.model, kept[1])),
+                            ('arch', lambda dls, e: relcon_learner(dls, 'euclidean', arch=e), (encoder, encoder_of(contrast))), ('arch', lambda dls, e: simclr_learner(dls, arch=e), (encoder, encoder_of(contrast)))):
         for of in given:
             make(slow, of)
             with pytest.raises(ValueError, match=f'`{name}` was trained on 50 Hz; the data have 100 Hz'): make(fast, of)
@@ -219,16 +225,26 @@ def test_compiled_distances_are_taken(dls):
 
 def test_attention_is_of_the_learned_distance(dls):
     assert relcon_learner(dls, MotifDistance(nf=2), arch_config=dict(nf=2), attention='softmax').rel_con.attention=='softmax'
+    assert joint_learner(dls, arch_config=dict(nf=2), attention='softmax', distance_epochs=1).rel_con.attention=='softmax'
     for make in (relcon_learner, joint_learner):
         with pytest.raises(ValueError, match="`attention` is 'softmax', but `distance` 'euclidean' has none"): make(dls, 'euclidean', arch_config=dict(nf=2), attention='softmax')
 
 def test_an_encoder_that_goes_on_from_a_file_knows_whom_it_met_before(few, tmp_path):
     people = np.unique(few.subject)
     def of(who): return relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3)
-    first = save_weights(relcon_learner(of(people[:2]), 'euclidean', arch_config=dict(nf=2)), tmp_path/'first.safetensors')
-    motif = save_weights(motif_learner(of(people[2:4]), MotifDistance(nf=2), metrics=[]), tmp_path/'motif.safetensors')
-    later = relcon_learner(of(people[4:6]), load_distance(motif), arch=load_encoder(first))
-    assert pretrained_on(later)==set(subject_marks(people[:6]))==set(weights_info(save_weights(later, tmp_path/'later.safetensors'))['subjects'])
+    def all_of(learn, n): return pretrained_on(learn)==set(subject_marks(people[:n]))==set(weights_info(save_weights(learn, tmp_path/'all.safetensors', overwrite=True))['subjects'])
+    first = relcon_learner(of(people[:2]), 'euclidean', arch_config=dict(nf=2))
+    for make,kind,later in ((motif_learner, MotifDistance, relcon_learner), (masked_learner, MaskedDistance, rebar_learner)):
+        fitted = make(of(people[2:4]), kind(nf=2))
+        silently(first, 1), silently(fitted, 1)
+        encoder = save_weights(first, tmp_path/'first.safetensors', overwrite=True)
+        assert all_of(later(of(people[4:6]), str(save_weights(fitted, tmp_path/'fitted.safetensors', overwrite=True)), arch=load_encoder(encoder)), 6)
+        for distance in (fitted, fitted.model): assert all_of(later(of(people[4:6]), distance, arch=deepcopy(first.model)), 6)             # and in memory
+    for make in (simclr_learner, augpred_learner, mvp_learner):
+        learn = make(of(people[:2]), arch_config=dict(nf=2))
+        assert not pretrained_on(encoder_of(learn))
+        silently(learn, 1)
+        assert pretrained_on(encoder_of(learn))==set(subject_marks(people[:2])) and all_of(make(of(people[2:4]), arch=encoder_of(learn)), 4)
 
 def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
@@ -293,6 +309,50 @@ def test_so_many_candidates_has_an_anchor(few, n_groups, n_within, candidates):
     seen = []
     with learn.no_bar(), learn.no_logging(): learn.validate()
     assert set(seen)=={n_candidates(candidates, learn.dls.train)}
+
+def test_an_order_can_be_learned_in_validation_too(few, capsys):
+    people = [np.flatnonzero(few.subject==s) for s in np.unique(few.subject)]
+    some = relcon_dls(few, splits=(np.concatenate(people[:-1]), people[-1][:2]), n_groups=2, n_within=0, seed=0)
+    for make in (joint_learner, partial(relcon_learner, candidates='batch')):
+        with pytest.raises(ValueError, match='`dls` gives an anchor 1 candidate'): make(some, arch_config=dict(nf=2))
+    one = get_ts_dls(few.X, splits=(list(range(len(few)-1)), [len(few)-1]), tfms=None, bs=16, num_workers=0)
+    with pytest.raises(ValueError, match='`dls` has batches of one segment'): simclr_learner(one, arch_config=dict(nf=2))
+    assert 'fitting' not in capsys.readouterr().out
+
+def test_dls_that_tell_nothing_of_their_segments_are_refused(few):
+    plain = DataLoaders.from_dsets(TensorDataset(torch.from_numpy(few.X[:64])), TensorDataset(torch.from_numpy(few.X[64:96])), bs=16)
+    for make in (relcon_learner, joint_learner, simclr_learner, augpred_learner, mvp_learner, motif_learner, motion_learner, masked_learner, rebar_learner):
+        with pytest.raises(ValueError, match='`dls` has a TensorDataset, which tells neither channels nor length'): make(plain)
+
+def test_a_distance_without_augmentations_takes_one_channel_and_a_seed_gives_its_weights(few, dls):
+    silently(motif_learner(get_ts_dls(few.X[:,:1], splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0), n_augment=0), 1)
+    set_seed(0)
+    made = motif_learner(dls, metrics=[]).model
+    set_seed(0)
+    for a,b in zip(made.parameters(), MotifDistance().parameters()): assert torch.equal(a, b)
+
+def test_what_a_learner_tells_itself_no_record_contradicts(dls, tmp_path):
+    motif = motif_learner(dls, MotifDistance(nf=2), metrics=[])
+    silently(motif, 1)
+    for wrong in (dict(motion_only=True), dict(epochs=3)):
+        with pytest.raises(ValueError, match=f'`{[*wrong][0]}` is {[*wrong.values()][0]}, which the learner tells itself'): save_weights(motif, tmp_path/'d.safetensors', **wrong)
+    for wrong in ('abc', -5):
+        with pytest.raises(ValueError, match='`length` is'): save_weights(RelConResNet34(nf=2), tmp_path/'e.safetensors', rate=50, length=wrong)
+    for wrong in (3, None):
+        with pytest.raises(ValueError, match='`path` is a'): save_weights(motif, wrong)
+
+def test_numbers_of_a_first_fit_are_checked_where_none_is_wanted(dls):
+    for make in (relcon_learner, joint_learner):
+        for wrong in (dict(distance_epochs='x'), dict(distance_lr=-5.)):
+            with pytest.raises(ValueError, match=f'`{[*wrong][0]}` is'): make(dls, 'euclidean', arch_config=dict(nf=2), **wrong)
+
+def test_an_exported_distance_goes_on(dls, tmp_path):
+    motif = motif_learner(dls, MotifDistance(nf=2))
+    silently(motif, 1)
+    motif.export(tmp_path/'m.pkl')
+    again = load_learner(tmp_path/'m.pkl')
+    again.dls = dls
+    silently(again, 1)
 
 def test_what_is_no_callback_is_told_before_a_distance_is_fitted(dls, capsys):
     small = dict(arch_config=dict(nf=2))

@@ -25,9 +25,9 @@ from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
-from .callback import DisturbedPretext, Views, KeepBest, LeftOut, check_distances, check_finite, no_loss
+from .callback import DisturbedPretext, Remembered, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
+from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead, uncompiled
 
@@ -85,7 +85,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
     dls = _plain(dls, bs, by_motion)
     cbs = check_cbs(cbs)
-    if dls.train.bs<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more")
+    if min(map(batch_size, dls.loaders))<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more, to train and to validate")
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     check_views(method := SimCLR(tau, n_augment, fs, crop=crop, aug_pred=aug_pred), model, dls)
     return Learner(dls, model, loss_func=no_loss, metrics=metrics, cbs=[method] + cbs, **kwargs)
@@ -297,12 +297,13 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
     cbs = check_cbs(cbs)
+    check_count('distance_epochs', distance_epochs), check_number('distance_lr', distance_lr)
     _check_alpha(alpha), _check_companions(dls, alpha)
     method = partial(REBAR, tau=tau, alpha=alpha)
     learn  = Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=cbs, **kwargs)          # what is wrong should be said before a fit, not after
     if distance is None:
         with no_random(): method(MaskedDistance(dls.vars, nf=1))
-        check_first_fit(distance_epochs, distance_lr, learn.cbs, 'masked_learner')
+        check_first_fit(learn.cbs, 'masked_learner')
         distance = fit_first(masked_learner(dls), distance_epochs, distance_lr)
     learn.add_cb(method(fitting_distance(loaded_distance(distance, dls, 'masked distance', ()), MaskedDistance, dls)))
     return learn
@@ -326,12 +327,13 @@ class StretchedBackbone(Pretraining):
 def _mended_mvp():
     "tsai's callback, imported when it is wanted: it takes seconds"
     with warnings.catch_warnings(): from tsai.callback.MVP import MVP
-    class MVPCallback(MVP):
+    class MVPCallback(Remembered, MVP):
         kept = None
         def before_fit(self):
+            self.remembered = False
             self.restore()                                        # what broke off before may have left something
             head, self.kept = self.learn.model.head, (self.learn.loss_func, self.learn.metrics)
-            super().before_fit()
+            with evaluating(self.learn.model): super().before_fit()      # it tries the model on zeros, of which no norm shall learn
             self.learn.model.head = head                          # the one that the optimiser knows, in place of a new one
         def restore(self):
             if self.kept is not None: self.learn.loss_func, self.learn.metrics = self.kept
@@ -340,7 +342,7 @@ def _mended_mvp():
         def before_batch(self):
             check_finite(self.x)
             if self.training: return super().before_batch()
-            with no_random(self.iter): super().before_batch()     # in validation the same samples are masked every epoch
+            with no_random(batch_number(self)): super().before_batch()     # in validation the same samples are masked every epoch
         def after_epoch(self): pass                               # nothing is written; it would look for a row of the recorder
         def after_fit(self):
             super().after_fit()

@@ -276,10 +276,12 @@ class StoreDataset:
 class StoreDL(GroupDL):
     "The grouped batches of a store. An item is the number of a batch"
     def __init__(self, dataset, *args, pool_mb:float=128, **kwargs):
-        self.pool_mb, self.pool = pool_mb, None
+        self.pool_mb, self.pool, self.order = pool_mb, None, None
         super().__init__(dataset, *args, **kwargs)
         if self.redraw>1: raise ValueError(f"`redraw` is {self.redraw}; batches from a store are drawn anew each epoch: wanted 1")
-    def new(self, dataset=None, cls=None, **kwargs): return super().new(dataset, cls, **merge(dict(pool_mb=self.pool_mb), kwargs))
+    def new(self, dataset=None, cls=None, **kwargs):
+        if 'get_idxs' in kwargs: raise ValueError("`reorder` is True: a store's batches are numbers, which do not tell where their segments stand; wanted get_preds(reorder=False), or get_embeddings")
+        return super().new(dataset, cls, **merge(dict(pool_mb=self.pool_mb), kwargs))
 
     def count_rows(self, dataset):
         n = count_rows(dataset.size, self.n_within, self.anchors).sum()
@@ -317,6 +319,7 @@ class StoreDL(GroupDL):
         return self.pool[1:]
 
     def create_item(self, k):
+        if self.order is None: self.plan(0)                      # fastai looks at an item before any epoch
         row, end, x, g = k*self.n_groups, min((k+1)*self.n_groups, self.first_row[-1]), [], []
         while row<end:
             p = np.searchsorted(self.first_row, row, 'right')-1

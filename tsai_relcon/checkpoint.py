@@ -70,6 +70,7 @@ def _checksum(text, tensors): return str(_mark(text, *[o for k in sorted(tensors
 
 def new_path(path, overwrite:bool=False)->Path:
     "A place for a file. Raises FileExistsError for one that is there, unless it may be written over"
+    if not isinstance(path, (str,os.PathLike)): raise ValueError(f"`path` is a {type(path).__name__}; wanted a name of a file")
     path = Path(path)
     if path.exists() and not overwrite: raise FileExistsError(f"`path`: {path} is there already; give another name, or overwrite=True")
     return path
@@ -150,15 +151,16 @@ def _of_loader(dl):
 
 def _of_function(f):
     "A function as text: its name, of a partial what it holds as well, of another callable its class"
-    if isinstance(f, partial): return f"{_of_function(f.func)}({', '.join([*map(repr, f.args), *(f'{k}={v!r}' for k,v in sorted(f.keywords.items()))])})"
+    def held(v): return _of_function(v) if callable(v) else str({k: held(x) for k,x in v.items()}) if isinstance(v, dict) else repr(v)
+    if isinstance(f, partial): return f"{_of_function(f.func)}({', '.join([*map(held, f.args), *(f'{k}={held(v)}' for k,v in sorted(f.keywords.items()))])})"
     return repr(getattr(f, '__name__', type(f).__name__))
 
 def _of_network(net): return f'{type(net).__name__} (mark {_mark(str(getattr(net, "config", "")), *net.state_dict().values())})'
 
 def _of_method(cb):
-    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else [k if hasattr(f, '__name__') else f'{k} {_of_function(f)}' for k,f in cb.fs.items()], seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
+    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else {k: _of_function(f) for k,f in cb.fs.items()}, seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
     d = cb.distance
-    mark = _of_network(d) if isinstance(d, nn.Module) else getattr(d, '__name__', type(d).__name__)
+    mark = _of_network(d) if isinstance(d, nn.Module) else _of_function(d).strip("'")
     usual = dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)
     return usual | _not_as_they_come(cb, usual)
 

@@ -6,10 +6,10 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/core.html.md"""
 
 # %% auto #0
 __all__ = ['DataWarning', 'tell', 'check_windows', 'check_unit', 'is_flat', 'check_rate', 'is_whole', 'is_number', 'check_count',
-           'check_number', 'check_switch', 'as_column', 'Segments']
+           'check_number', 'check_switch', 'subject_marks', 'as_column', 'Segments']
 
 # %% ../nbs/00_core.ipynb #bd0329c0
-import warnings
+import hashlib, warnings
 from dataclasses import dataclass, fields
 from math import isfinite
 from sys import float_info
@@ -94,6 +94,10 @@ def check_switch(name, value)->bool:
     return value
 
 # %% ../nbs/00_core.ipynb #31b65fb0
+def subject_marks(subject)->np.ndarray: # Names of any shape -> as many marks
+    "A mark for each subject: enough to notice a name that comes again, too little to read it"
+    return np.array([hashlib.sha256(f'tsai_relcon {s}'.encode()).hexdigest()[:16] for s in np.ravel(subject)])
+
 def as_column(values, n, name):
     "`values` as an array of n entries, none of them missing"
     a = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)

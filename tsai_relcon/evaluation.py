@@ -23,10 +23,10 @@ from scipy.special import softmax
 from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error, mean_squared_error, roc_auc_score
-from .core import Segments, as_column, check_count, is_whole, tell
+from .core import Segments, as_column, check_count, is_whole, subject_marks, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
-from .learner import get_embeddings, known_of, load_encoder, pretrained_on, subject_marks, validation_transform
+from .learner import get_embeddings, known_of, load_encoder, pretrained_on, validation_transform
 from .probes import check_options, finetunings, options_of, protocols, regressions
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
