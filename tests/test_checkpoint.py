@@ -489,6 +489,7 @@ def test_a_distance_that_was_fitted_before_knows_on_what(some, tmp_path):
         again = motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=motion, path=tmp_path).load('kept')
         assert fitted_on_motion(again)==motion
 
+def first_of(x, fs, generator=None): return fs[0](x, generator=generator)
 def noisy(sd): return dict(noise=partial(add_noise, sd=sd), scale=scale)
 def other_options(some):
     "name: (a learner, the same again, one with another option)"
@@ -501,11 +502,12 @@ def other_options(some):
     def views(sd): return stage2(some, options=dict(n_augment=1, fs=noisy(sd)))
     def nested(sd): return stage2(some, options=dict(n_augment=1, fs=dict(a=partial(random_augment, n=1, fs=noisy(sd)))))
     def spectrum(g): return stage2(some, partial(spectrum_distances, gravity=g))
+    def listed(f): return stage2(some, options=dict(n_augment=1, fs=dict(a=partial(first_of, fs=[f, dict(t=torch.ones(2000))]))))
     def renamed(f): return motif_learner(grouped(some), MotifDistance(nf=2), bs=16, metrics=[], n_augment=1, fs=dict(a=f))
-    of = dict(nested_in_fs=(nested, .05, 5.), partial_distance=(spectrum, 0., 8.), function_of_motif=(renamed, add_noise, scale), distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
+    of = dict(listed_in_fs=(listed, add_noise, scale), nested_in_fs=(nested, .05, 5.), partial_distance=(spectrum, 0., 8.), function_of_motif=(renamed, add_noise, scale), distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
     return {k: tuple(partial(make, v) for v in (a, a, b)) for k,(make,a,b) in of.items()}
 
-@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there 0.15'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
+@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there 0.15'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('listed_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
 def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, some, tmp_path, monkeypatch):
     make, again, other = other_options(some)[name]
     broken(make(), tmp_path/'ck', *places['first'])
@@ -527,11 +529,16 @@ def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
         before = [p.clone() for p in learn.model.parameters()]
         with pytest.raises(ValueError, match=says): fitted(learn, SaveWeights(tmp_path/'w.safetensors'))
         assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
-    fitted(relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), SaveWeights(tmp_path/'w.safetensors', rate=50), n=1)
+    weights = []
+    for cbs in ([], [SaveWeights(tmp_path/'w.safetensors', rate=50, length=128)]):                # looking on changes nothing
+        set_seed(0)
+        weights.append([*fitted(simclr_learner(without_rate, arch_config=dict(nf=2)), *cbs, n=1).model.parameters()])
+    assert all(torch.equal(p, q) for p,q in zip(*weights))
     assert weights_info(tmp_path/'w.safetensors')['rate']==50
-    for learn,wrong in ((stage2(some), dict(length=99)), (stage2(some), dict(rate=60.)), *((relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=r)) for r in (-50., 'fifty', np.inf, True)), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=50, length=100))):
-        with pytest.raises(ValueError, match='`rate` is|`length` is'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
-        assert not getattr(learn, 'train_iter', 0) or learn.train_iter==0
+    for learn,wrong in ((stage2(some), dict(length=99)), (stage2(some), dict(rate=60.)), (stage2(some), dict(epochs=10)), (stage2(some), dict(columns=1)), (stage1(some), dict(motion_only=True)), *((relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=r)) for r in (-50., 'fifty', np.inf, True)), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=50, length=100))):
+        before = [p.clone() for p in learn.model.parameters()]
+        with pytest.raises(ValueError, match='`rate` is|`length` is|which the learner tells itself'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
+        assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
     for wrong in ('60', -1, np.nan):
         with pytest.raises(ValueError, match='`seconds` is'): SaveWeights(tmp_path/'v.safetensors', seconds=wrong)
 

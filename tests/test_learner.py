@@ -239,7 +239,11 @@ def test_an_encoder_that_goes_on_from_a_file_knows_whom_it_met_before(few, tmp_p
         silently(first, 1), silently(fitted, 1)
         encoder = save_weights(first, tmp_path/'first.safetensors', overwrite=True)
         assert all_of(later(of(people[4:6]), str(save_weights(fitted, tmp_path/'fitted.safetensors', overwrite=True)), arch=load_encoder(encoder)), 6)
-        for distance in (fitted, fitted.model): assert all_of(later(of(people[4:6]), distance, arch=deepcopy(first.model)), 6)             # and in memory
+        for distance in (fitted, fitted.model): assert all_of(last := later(of(people[4:6]), distance, arch=deepcopy(first.model)), 6)     # and in memory
+        silently(last, 1)
+        assert pretrained_on(last.model)==set(subject_marks(people[:6]))                                                                     # also where it goes on alone
+        with pytest.raises(ValueError, match='`X` has 25 Hz, the encoder was trained on 50 Hz'): get_embeddings(last.model, type(few)(few.X[:4], few.subject[:4], few.time[:4], 25.))
+        with pytest.raises(ValueError, match='`rate` is 25; it was trained on 50 Hz'): save_weights(last.model, tmp_path/'other.safetensors', rate=25.)
     for make in (simclr_learner, augpred_learner, mvp_learner):
         learn = make(of(people[:2]), arch_config=dict(nf=2))
         assert not pretrained_on(encoder_of(learn))

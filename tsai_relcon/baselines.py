@@ -25,7 +25,7 @@ from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
-from .callback import DisturbedPretext, Remembered, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, check_finite, no_loss
+from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, check_finite, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
@@ -297,15 +297,14 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
     check_dls(dls)
     cbs = check_cbs(cbs)
-    check_count('distance_epochs', distance_epochs), check_number('distance_lr', distance_lr)
+    check_first_fit(distance, distance_epochs, distance_lr, cbs, 'masked_learner')
     _check_alpha(alpha), _check_companions(dls, alpha)
     method = partial(REBAR, tau=tau, alpha=alpha)
     learn  = Learner(dls, make_encoder(dls, arch, arch_config), loss_func=no_loss, cbs=cbs, **kwargs)          # what is wrong should be said before a fit, not after
     if distance is None:
         with no_random(): method(MaskedDistance(dls.vars, nf=1))
-        check_first_fit(learn.cbs, 'masked_learner')
         distance = fit_first(masked_learner(dls), distance_epochs, distance_lr)
-    learn.add_cb(method(fitting_distance(loaded_distance(distance, dls, 'masked distance', ()), MaskedDistance, dls)))
+    learn.add_cb(method(fitting_distance(loaded_distance(distance, getattr(dls, 'rate', None), kind='masked distance', names=()), MaskedDistance, dls)))
     return learn
 
 # %% ../nbs/11_baselines.ipynb #0286aeca
@@ -327,10 +326,10 @@ class StretchedBackbone(Pretraining):
 def _mended_mvp():
     "tsai's callback, imported when it is wanted: it takes seconds"
     with warnings.catch_warnings(): from tsai.callback.MVP import MVP
-    class MVPCallback(Remembered, MVP):
+    class MVPCallback(RemembersTraining, MVP):
         kept = None
         def before_fit(self):
-            self.remembered = False
+            self.noted = False
             self.restore()                                        # what broke off before may have left something
             head, self.kept = self.learn.model.head, (self.learn.loss_func, self.learn.metrics)
             with evaluating(self.learn.model): super().before_fit()      # it tries the model on zeros, of which no norm shall learn

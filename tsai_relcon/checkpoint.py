@@ -151,16 +151,24 @@ def _of_loader(dl):
 
 def _of_function(f):
     "A function as text: its name, of a partial what it holds as well, of another callable its class"
-    def held(v): return _of_function(v) if callable(v) else str({k: held(x) for k,x in v.items()}) if isinstance(v, dict) else repr(v)
-    if isinstance(f, partial): return f"{_of_function(f.func)}({', '.join([*map(held, f.args), *(f'{k}={held(v)}' for k,v in sorted(f.keywords.items()))])})"
+    if isinstance(f, partial): return f"{_of_function(f.func)}({', '.join([*map(_of_value, f.args), *(f'{k}={_of_value(v)}' for k,v in sorted(f.keywords.items()))])})"
     return repr(getattr(f, '__name__', type(f).__name__))
+
+def _of_value(v):
+    "What a partial holds, as text that another process finds the same"
+    if isinstance(v, nn.Module):           return _of_network(v)
+    if isinstance(v, (Tensor,np.ndarray)): return f'{tuple(v.shape)} (mark {_mark(v)})'
+    if isinstance(v, dict):                return str({k: _of_value(x) for k,x in v.items()})
+    if isinstance(v, (list,tuple)):        return str([_of_value(x) for x in v])
+    if v is None or isinstance(v, (bool,int,float,str,np.generic)): return repr(v)
+    return _of_function(v)
 
 def _of_network(net): return f'{type(net).__name__} (mark {_mark(str(getattr(net, "config", "")), *net.state_dict().values())})'
 
 def _of_method(cb):
     if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=None if cb.fs is None else {k: _of_function(f) for k,f in cb.fs.items()}, seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
     d = cb.distance
-    mark = _of_network(d) if isinstance(d, nn.Module) else _of_function(d).strip("'")
+    mark = _of_network(d) if isinstance(d, nn.Module) else _of_function(d) if isinstance(d, partial) else getattr(d, '__name__', type(d).__name__)
     usual = dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=mark)
     return usual | _not_as_they_come(cb, usual)
 

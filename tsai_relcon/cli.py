@@ -399,8 +399,7 @@ def relcon_pretrain(
     from tsai_relcon.augment import samples_asked_about
     from tsai_relcon.batches import relcon_dls
     from tsai_relcon.core import check_count, check_number
-    from tsai_relcon.plain_distances import plain_distances
-    from tsai_relcon.learner import joint_learner, load_distance, motif_learner, motion_learner, relcon_learner
+    from tsai_relcon.learner import joint_learner, loaded_distance, motif_learner, motion_learner, relcon_learner
     from tsai_relcon.store import is_store
     if joint:
         _check_joint(settings)
@@ -411,9 +410,8 @@ def relcon_pretrain(
     check_number('checkpoint_seconds', checkpoint_seconds, 'a number, 0 or more', lambda s: s>=0)
     if joint and length<samples_asked_about: raise ValueError(f"`length` is {length}; with `joint` wanted {samples_asked_about} samples or more, or there is nothing to cut in four and shuffle")
     arch_config = _arch_config(arch, width, length)
-    if distance and distance not in plain_distances and not Path(distance).is_file(): raise ValueError(f"`distance` is {distance!r}, which is no file, and none of {', '.join(map(repr, plain_distances))}")
     check_count('seed', seed, 0)
-    motif = None if not distance else distance if distance in plain_distances else load_distance(distance, rate)
+    motif = loaded_distance(distance, rate) if distance else None
     _not_among(data, out)
     folder, run = _run_folder(out, settings, overwrite, resume)
     with _alone(folder):

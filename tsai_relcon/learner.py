@@ -44,7 +44,7 @@ from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
 from .checkpoint import Checkpoint, new_path, write_whole
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, n_candidates, no_loss, ranking_metrics, reconstruction_error
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, marks_of_model, n_candidates, no_loss, ranking_metrics, reconstruction_error
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
@@ -65,7 +65,7 @@ def check_cbs(cbs)->list:
 
 def check_trained_rate(model, dls, name):
     "Raises ValueError for a model that was trained on another rate, as far as it or its file tells"
-    rate, trained = getattr(dls, 'rate', None), getattr(without_head(model), 'of_rate', None) or known_of(without_head(model)).get('rate')
+    rate, trained = getattr(dls, 'rate', None), known_of(model).get('rate')
     if rate and trained and not np.isclose(rate, trained, rtol=1e-3): raise ValueError(f"`{name}` was trained on {trained:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
 
 def check_network(net, kind, dls, name):
@@ -117,10 +117,11 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
 distance_kinds = dict(distance=MotifDistance)             # what a file of weights calls each class of distances; `baselines` adds its own
 
 def known_of(model)->dict:
-    "What is known of a model's training, 'rate' and 'length' among it: of a Learner by its data, of a loaded one by its file"
+    "What is known of a model's training, 'rate' and 'length' among it: of a Learner by its data, of others by their file, or as they remember"
     if isinstance(model, Learner): return dict(rate=getattr(model.dls, 'rate', None), length=getattr(model.dls, 'len', None))
-    info = getattr(model, 'info', None)
-    return info if isinstance(info, dict) else {}
+    net = without_head(model)
+    info, rate = getattr(net, 'info', None), getattr(net, 'of_rate', None)
+    return (info if isinstance(info, dict) else {}) | ({} if rate is None else dict(rate=rate))
 
 def fitted_on_motion(distance):
     "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
@@ -130,11 +131,11 @@ def fitted_on_motion(distance):
     net = uncompiled(distance)
     return getattr(net, 'of_motion', known_of(net).get('record', {}).get('motion_only'))
 
-def loaded_distance(distance, dls, kind:str='distance', names=plain_distances): # kind: of `distance_kinds`; names: of distances that are no files
+def loaded_distance(distance, rate, kind:str='distance', names=plain_distances): # kind: of `distance_kinds`; names: of distances that are no files
     "A distance from its file; what is no file stays what it is"
     if not isinstance(distance, (str,Path)) or distance in names: return distance
     if not Path(distance).is_file(): raise ValueError(f"`distance` is {str(distance)!r}, which is no file{f', and none of ' if names else ''}{', '.join(map(repr, names))}")
-    return load_distance(distance, getattr(dls, 'rate', None), kind)
+    return load_distance(distance, rate, kind)
 
 def fitting_distance(distance, kind, dls):
     "A distance for these data, from a Learner, a network, a name or a function"
@@ -218,9 +219,10 @@ def check_ranks(method, dl):
     n = n_candidates(method.candidates, dl)
     if n<2: raise ValueError(f"`dls` gives an anchor {n} candidate{'s'*(n!=1)} for candidates={method.candidates!r}; of fewer than two there is no order to learn: wanted relcon_dls with more `n_groups` or `n_within`, or larger batches")
 
-def check_first_fit(cbs, learner='motif_learner'):
-    "Raises ValueError where a distance cannot be fitted first: beside a checkpoint"
-    for cb in listify(cbs):
+def check_first_fit(distance, epochs, lr, cbs, learner='motif_learner'):
+    "Raises ValueError for malformed numbers, and where a distance is to be fitted first beside a checkpoint"
+    check_count('distance_epochs', epochs), check_number('distance_lr', lr)
+    for cb in listify(cbs) if distance is None else []:
         if isinstance(cb, Checkpoint): raise ValueError(f"`cbs` has a Checkpoint, and `distance` is None: a script that is started again would fit another distance, and not go on; fit it beforehand, by `{learner}` with a checkpoint of its own")
 
 def fit_first(learn, epochs, lr, one_cycle=False):
@@ -262,8 +264,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
     check_dls(dls)
     cbs = check_cbs(cbs)
-    check_count('distance_epochs', distance_epochs), check_number('distance_lr', distance_lr)
-    if distance is None: check_first_fit(cbs)
+    check_first_fit(distance, distance_epochs, distance_lr, cbs)
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
                      n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
     encoder = make_encoder(dls, arch, arch_config)
@@ -273,11 +274,11 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     asked = method('euclidean')
     check_views(asked, encoder, dls), check_ranks(asked, dls.train), check_ranks(asked, dls.valid)
     if distance is None: distance = fit_first(motif_learner(dls, motion_only=motion_only), distance_epochs, distance_lr)
-    distance = loaded_distance(distance, dls)
+    distance = loaded_distance(distance, getattr(dls, 'rate', None))
     if not motion_only and fitted_on_motion(distance): tell("`distance` was fitted on segments without their gravity, and ranks them with it; motion_only=True takes it out")
-    method = method(fitting_distance(distance, MotifDistance, dls))
-    if attention is not None and not isinstance(method.distance, MotifDistance): raise ValueError(f"`attention` is {attention!r}, but `distance` {distance!r:.80} has none; wanted None, or a `MotifDistance`")
-    learn.add_cb(method)
+    rel_con = method(fitting_distance(distance, MotifDistance, dls))
+    if attention is not None and not isinstance(rel_con.distance, MotifDistance): raise ValueError(f"`attention` is {attention!r}, but `distance` {distance!r:.80} has none; wanted None, or a `MotifDistance`")
+    learn.add_cb(rel_con)
     return learn
 
 # %% ../nbs/10_learner.ipynb #5a1c0e78
@@ -312,10 +313,9 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
     check_switch('by_motion', by_motion)
     _not_open(kwargs, 'relcon_learner', 'own_view', 'motion_only', 'candidates', 'loss')
     kwargs['cbs'] = check_cbs(kwargs.get('cbs'))
-    check_count('distance_epochs', distance_epochs), check_number('distance_lr', distance_lr)
-    if distance is None: check_first_fit(kwargs['cbs'], 'motion_learner')
-    else:
-        distance = loaded_distance(distance, dls)
+    check_first_fit(distance, distance_epochs, distance_lr, kwargs['cbs'], 'motion_learner')
+    if distance is not None:
+        distance = loaded_distance(distance, getattr(dls, 'rate', None))
         if fitted_on_motion(distance) is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
     batches = segment_dls(dls, check_count('bs', bs, 2), by_motion) if isinstance(dls.train, GroupDL) else dls
     if crop is None: crop = min(max(1 if aug_pred is None else samples_asked_about, round(.75*dls.len)), dls.len)
@@ -381,9 +381,8 @@ _format = 'tsai_relcon 1'
 def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data, its network or its file tell them; also of those whom it, or the distance that ranked for it, had met before"
-    if not isinstance(encoder, Learner): return set(known_of(uncompiled(encoder)).get('subjects', [])) | getattr(without_head(encoder), 'of_subjects', set())
-    ranked_by = [pretrained_on(cb.distance) for cb in encoder.cbs if getattr(cb, 'distance', None) is not None]
-    return marks_of(encoder.dls).union(pretrained_on(encoder_of(encoder)), *ranked_by)
+    if not isinstance(encoder, Learner): return marks_of_model(encoder)
+    return marks_of(encoder.dls).union(marks_of_model(encoder.model), *[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
 
 def _kind(model):
     "What is written of a model: its kind, its configuration, its tensors"
@@ -412,20 +411,26 @@ def check_unchanged(learn):
     changed = [type(f).__name__ for f in learn.dls.valid.after_batch.fs if f.split_idx!=0]
     if changed: raise ValueError(f"`learn` changes its segments by {', '.join(changed)} before it encodes them, which a file of weights cannot hold; pretrain without, or save learn.model and do the same yourself")
 
-_rate_is_missing = "`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)"
-
 def _data_of(learn, rate=None, length=None):
-    "Rate and length of a learner's segments; the rate that is given where its data tell none. Raises ValueError where there is none, or what is given is another"
-    own = getattr(learn.dls, 'rate', None)
-    if rate is not None: rate = check_rate(rate)
-    if rate is not None and own is not None and not np.isclose(rate, own): raise ValueError(f"`rate` is {rate:g}; the learner's data have {own:g} Hz")
-    if rate is None and own is None: raise ValueError(_rate_is_missing)
-    if length is not None and length!=learn.dls.len: raise ValueError(f"`length` is {length!r}; the learner's segments have {learn.dls.len} samples")
-    return rate if own is None else own, learn.dls.len
+    "Rate and length of the segments that trained a learner or a model, as they tell it or it is given. Raises ValueError where no rate is known, or what is given is another"
+    if not isinstance(learn, Learner): return _one_rate(rate, known_of(learn).get('rate'), 'it was trained on'), None if length is None else check_count('length', length)
+    with no_random(): here = learn.dls.len                 # tsai's draw a batch to know
+    if length is not None and length!=here: raise ValueError(f"`length` is {length!r}; the learner's segments have {here} samples")
+    return _one_rate(rate, getattr(learn.dls, 'rate', None), "the learner's data have"), here
 
-def check_can_be_saved(learn, rate=None, length=None):
-    "Raises ValueError for a Learner that `save_weights` would refuse"
-    _kind(encoder_of(learn)), check_unchanged(learn), _data_of(learn, rate, length)
+def _one_rate(rate, known, says):
+    "The rate that is given, or known. Raises ValueError where there is neither, or both and they differ"
+    if rate is not None: rate = check_rate(rate)
+    if rate is not None and known is not None and not np.isclose(rate, known): raise ValueError(f"`rate` is {rate:g}; {says} {known:g} Hz")
+    if rate is None and known is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
+    return rate if known is None else known
+
+def check_can_be_saved(learn, rate=None, length=None, **record):
+    "Raises ValueError for a Learner or a model that `save_weights` would refuse, with what it would be given"
+    _kind(encoder_of(learn)), _data_of(learn, rate, length)
+    if not isinstance(learn, Learner): return
+    check_unchanged(learn)
+    if told := [name for name in ('columns','epochs','motion_only') if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r}, which the learner tells itself; wanted another name")
 
 def save_weights(learn,                 # Learner or model: a `RelConResNet34` or a `MotifDistance`
                  path,                  # File to write, such as 'encoder.safetensors'
@@ -436,13 +441,9 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
                 )->Path:
     "Write encoder or distance with its configuration as safetensors. Raises FileExistsError for a file that is there, ValueError if the rate is unknown"
     path, is_learner = new_path(path, overwrite), isinstance(learn, Learner)
+    check_can_be_saved(learn, rate, length, **record)
     kind, config, state = _kind(encoder_of(learn))
-    if is_learner:
-        check_unchanged(learn)
-        rate, length = _data_of(learn, rate, length)
-    elif length is not None: check_count('length', length)
-    if rate is None: raise ValueError(_rate_is_missing)
-    if is_learner and (known := {**_fitted_how(learn), **_training_record(learn)}.keys() & record.keys()): raise ValueError(f"`{min(known)}` is {record[min(known)]!r}, which the learner tells itself; wanted another name")
+    rate, length = _data_of(learn, rate, length)
     info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**_fitted_how(learn), **(_training_record(learn) if is_learner else {}), **record})
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
@@ -506,9 +507,10 @@ class SaveWeights(Callback):
                 ):
         check_number('seconds', seconds, 'a number, 0 or more', lambda s: s>=0, endless=True)
         self.path, self.seconds, self.overwrite, self.record = new_path(path, overwrite), seconds, overwrite, record
-    def before_fit(self):   self.trained = self.failed = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
+    def before_fit(self):   self.trained = self.failed = self.checked = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
     def before_train(self):
-        check_can_be_saved(self.learn, self.record.get('rate'), self.record.get('length'))     # now, not when it is to be written
+        if not self.checked and not hasattr(self.learn, 'lr_finder'): check_can_be_saved(self.learn, **self.record)     # now, not when it is to be written
+        self.checked = True
         self.last = time.monotonic()
     def has_trained(self):  self.trained = True
     def after_batch(self):
