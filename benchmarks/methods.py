@@ -26,7 +26,7 @@ from tsai_relcon.machine import about_machine
 from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
 from methods_report import few, protocols_of, rate_of, report, said
 from pictures import map_points, strip
-from recipes import ablations, beside, departures, distance_learner, distances, fitted_distance, methods, recipes, says, steps
+from recipes import ablations, beside, distance_learner, distances, fitted_distance, methods, recipes, says, steps
 
 gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
 settings = ('minutes','distance_minutes','distance_lr','width')
@@ -45,7 +45,7 @@ def publish(args, stage, name, seed):
     "Copy what a run left, but for weights, to where it is kept for good: its record last"
     left = dict(maps=points_path(args, name, seed), **({} if seed else dict(frozen=picture_path(args, name))))
     for path in (*([left[stage]] if stage in left else []), record_path(args, stage, name, seed)):
-        if args.record and path.exists(): copyfile(path, published(args, path))
+        if path.exists() and published(args, path).resolve()!=path.resolve(): copyfile(path, published(args, path))
 
 def done(args, stage, name, seed):
     "Is there a record? What `--record` lacks of it is copied there. Raises ValueError for one of other settings"
@@ -175,7 +175,7 @@ stages = dict(pretrain=pretrain, frozen=frozen, maps=maps, finetune=finetune, fi
 
 def list_names():
     "Say what each name is, group by group"
-    groups = {'methods': methods, 'beside them': beside, "ablations of the paper's recipe (relcon)": ablations, 'steps back from joint_learner (ours)': steps, 'tried by levers.py': departures}
+    groups = {'methods': methods, 'beside them': beside, "ablations of the paper's recipe (relcon)": ablations, 'steps back from joint_learner (ours)': steps}
     for group,names in groups.items(): print(f'{group}:', *[f'  {name:16} {says(name)}' for name in names], '', sep='\n')
 
 def arguments():
@@ -184,7 +184,7 @@ def arguments():
     p.add_argument('data', type=Path, nargs='?', metavar='DATA', help='folder of npz files, one a set; results/methods.md lists them')
     p.add_argument('--out',     type=Path, default=Path('methods'), help='where weights and records go, and are looked for')
     p.add_argument('--record',  type=Path, help='folder in which methods.md and copies of the records are kept for good, such as results')
-    p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*recipes, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
+    p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
     p.add_argument('--list',    action='store_true', help='say what each name is, and end')
     p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED')
     p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','maps'], choices=[*stages], help='as they come: %(default)s')
@@ -219,11 +219,11 @@ def run(p, args):
     "All runs that have no record yet, the distances that they need first"
     for folder in (args.out, *([args.record/'methods'] if args.record else [])): folder.mkdir(parents=True, exist_ok=True)
     for n in args.names:
-        if not stages_of(args, n): print(f"{n} has no {' or '.join(args.stages)}" + ("; `supervised` is the encoder fine-tuned from scratch" if n=="untrained" else ''), flush=True)
+        if not any(stages_of(args, n, s) for s in args.seeds): print(f"{n} has no {' or '.join(args.stages)}" + ("; `supervised` is the encoder fine-tuned from scratch" if n=="untrained" else ''), flush=True)
     jobs = once((n, s) for s in args.seeds for n in args.names)
     todo = [(n, s) for n,s in jobs if not all([done(args, stage, n, s) for stage in stages_of(args, n, s)])]
-    lost = [weights(args, n, s) for n,s in todo if n in recipes and 'pretrain' not in args.stages and not weights(args, n, s).exists()]
-    if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; pretrain as well")
+    lost = [weights(args, n, s) for n,s in todo if n in recipes and not weights(args, n, s).exists() and ('pretrain' not in args.stages or done(args, 'pretrain', n, s))]
+    if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; bring them back, or delete the records of these runs and pretrain as well")
     def parallel(calls): Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
     if 'pretrain' in args.stages:
         for kind,s in distances_of(jobs): done(args, 'distance', kind, s)                     # what --record lacks of those that are there

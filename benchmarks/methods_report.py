@@ -102,13 +102,14 @@ def in_short(scores, order): return ['## In short', '', 'First three of each col
 def frozen(scores, order):
     return ['## Frozen, linear probe: macro F1; gait, ridge: Pearson r', '', 'Segments:', '', *score_table(scores, order, segments),
             "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, order, gait, cell=pooled),
-            about_double_support(scores, order), '',
+            about_double_support(scores, order)+' All comparisons but that with the paper leave it out.', '',
             "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, order, recordings),
             'Few labels, segments:', '', *score_table(scores, order, few_labels)]
 
 def about_double_support(scores, order):
+    "What the pooled r says of it"
     rs = [of.pooled.mean() for name in order if len(of := chosen(scores, ['frozen'], name, gait['double support (r)']))]
-    return f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}{': nothing here predicts it, and' if max(rs)<.3 else '; of so few people'} comparisons leave it out." if rs else ''
+    return f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}" + (': nothing here predicts it.' if max(rs)<.3 else '.') if rs else ''
 
 def against_ours(scores, order):
     rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in methods|beside and name!='ours'}, to_choose)
@@ -126,9 +127,12 @@ def percent(scores, name, base, places):
 
 def seeds_of_both(scores, name, base): return len(differences(scores, name, base, segments['MotionSense']))
 
-def not_run(names, there): return [f"Not run yet: {'; '.join(says(n) for n in left)}.", ''] if (left := [n for n in names if n not in there]) else []
+def not_run(names, runs, stage='frozen'):
+    "Lines: those that have no record of a stage"
+    left = [n for n in names if not any(r['stage']==stage and r['name']==n for r in runs)]
+    return [f"Not {dict(finetune='fine-tuned on activities', finetune_gait='fine-tuned on gait').get(stage, 'run')} yet: {'; '.join(map(says, left))}.", ''] if left else []
 
-def ablation_section(scores):
+def ablation_section(scores, runs):
     "The paper's ablations: change in percent, beside what the paper says"
     there = [name for name in ablations if seeds_of_both(scores, name, 'relcon')]
     if not there: return []
@@ -137,8 +141,8 @@ def ablation_section(scores):
         papers = [*the_papers.get(name, [None]*4), None]
         return [says(name), f'`{argument(name)}`', seeds_of_both(scores, name, 'relcon'), *[cell(percent(scores, name, 'relcon', places), p) for places,p in zip(compared.values(), papers)]]
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT. Speed is of three people, and so is double support, which says nothing (above) and stands here because the paper has it.", '',
-            *table(['', 'argument', 'seeds', *compared], [row(name) for name in there]), *not_run(ablations, there),
+            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT. Speed and double support are of three people; double support (see above) stands here because the paper has it.", '',
+            *table(['', 'argument', 'seeds', *compared], [row(name) for name in there]), *not_run(ablations, runs),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
 def about_the_control(scores, runs):
@@ -146,17 +150,18 @@ def about_the_control(scores, runs):
     n = seeds_of_both(scores, 'random', 'relcon')
     if not n: return []
     of_all = {head: differences(scores, 'random', 'relcon', place) for head,place in segments.items() if 'double' not in head}
-    groups = dict(behind=lambda d: d.max()<0, ahead=lambda d: d.min()>0, neither=lambda d: d.max()>=0>=d.min())
-    sides  = [f"{side} on {', '.join(f'{head} ({signed(d)})' for head,d in of_all.items() if is_so(d))}" for side,is_so in groups.items() if any(map(is_so, of_all.values()))]
-    taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name]) for name in ('random','relcon')}
-    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance ({n} seed{'s'*(n>1)}), the control is {'; '.join(sides)} of the paper's recipe.", '']
+    sides  = {"behind the paper's recipe on": lambda d: d.max()<0, 'ahead of it on': lambda d: d.min()>0, 'behind or ahead, by seed, on': lambda d: d.max()>=0>=d.min()}
+    said_  = [f"{side} {', '.join(f'{head} {signed(d)}' for head,d in of_all.items() if is_so(d))}" for side,is_so in sides.items() if any(map(is_so, of_all.values()))]
+    shared = set(next(iter(of_all.values())).index)
+    taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name and r['seed'] in shared]) for name in ('random','relcon')}
+    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, the control is {'; '.join(said_)} ({'one seed: no spread is known' if n==1 else f'{n} seeds'}).", '']
 
-def departure_section(scores):
+def departure_section(scores, runs):
     "Our departures, one taken back at a time: differences"
     there = [name for name in steps if seeds_of_both(scores, name, 'ours')]
     if not there: return []
     return ['## What our departures are worth', '', 'Difference from joint_learner with the same seeds, and the same time, one thing taken back (another distance with all that belongs to it); what fits no distance saves the minutes that it takes. Segments, frozen; mean, and lowest to highest:', '',
-            *difference_table(scores, {says(name): (name, 'ours') for name in there}, to_choose|{h: p for h,p in few_labels.items() if h not in to_choose}), *not_run(steps, there)]
+            *difference_table(scores, {says(name): (name, 'ours') for name in there}, to_choose|{h: p for h,p in few_labels.items() if h not in to_choose}), *not_run(steps, runs)]
 
 def fine_tuning_section(scores, tuned, order):
     "Scores after fine-tuning, and before it with the same seeds"
@@ -171,11 +176,13 @@ def fine_tuning_section(scores, tuned, order):
         with_any = [n for n in order if any(len(chosen(scores, protocols_of, n, place)) for place in columns.values())]
         seeds    = lambda n: ' or '.join(map(str, sorted({len(chosen(scores, protocols_of, n, place)) for place in columns.values()}-{0})))
         return table(['', 'seeds', *columns], [[says(n), seeds(n), *[cell(n, place) for place in columns.values()]] for n in with_any])
-    return [f"## Fine-tuned, {tuned[0]['epochs']} epochs at most: macro F1; gait: Pearson r", '', 'In brackets frozen, the same seeds.', '',
+    def epochs(stage): return next((r['epochs'] for r in tuned if r['stage']==stage), None)
+    says_epochs = ', '.join(f'{what} {n} epochs at most' for stage,what in dict(finetune='activities', finetune_gait='gait').items() if (n := epochs(stage)))
+    return [f"## Fine-tuned ({says_epochs}): macro F1; gait: Pearson r", '', 'In brackets frozen, the same seeds.', '',
             f"Activities by the paper's protocol: a new head, the whole network by Adam {rate('finetune')}. Gait from the ridge regression of the frozen encoder on, by Adam {rate('finetune_gait')}; if no epoch improves the score of the people who choose, the starting weights are kept. "
             "That regression is fitted without those who choose, the frozen one in brackets with them: of mobgap's three people one fits here, one chooses and one is tested, so part of a drop comes from fitting on one person instead of two."
             + (" The encoder trained on labels alone goes the same ways from its first weights on." if any(r['name']=='supervised' for r in tuned) else ''), '',
-            'Segments:', '', *one(segments), 'Whole recordings:', '', *one(recordings), *not_run([n for n in (*methods, 'supervised')], {r['name'] for r in tuned})]
+            'Segments:', '', *one(segments), 'Whole recordings:', '', *one(recordings), *[line for stage in protocols_of for line in not_run([*methods, 'supervised'], tuned, stage)]]
 
 def maps_side_by_side(folder):
     "One picture of the maps of all methods, drawn from their points; None where there are none"
@@ -224,7 +231,7 @@ def lines_of(folder):
     check_records(runs, folder/'methods')
     scores, order = scores_of(runs), [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in methods|beside]), *frozen(scores, order), *against_ours(scores, order), *ablation_section(scores), *about_the_control(scores, runs), *departure_section(scores),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in methods|beside]), *frozen(scores, order), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
 
