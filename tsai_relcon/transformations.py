@@ -104,8 +104,7 @@ def _augmentations(c_in, L):
 def _quiet(learn, verbose): return nullcontext() if verbose else learn.no_bar(), nullcontext() if verbose else learn.no_logging()
 
 def _fit_distance(dls, epochs, lr, verbose, **net):
-    learn = motif_learner(dls, MotifDistance(dls.vars, **net), metrics=[])
-    learn.motif_reconstruction.fs = _augmentations(dls.vars, dls.len)
+    learn = motif_learner(dls, MotifDistance(dls.vars, **net), metrics=[], fs=_augmentations(dls.vars, dls.len))
     bar, log = _quiet(learn, verbose)
     with bar, log: learn.fit_one_cycle(epochs, lr)
     return learn.model.eval()
