@@ -382,7 +382,7 @@ def relcon_pretrain(
     neighbourhood:float=3600., # Seconds that a group spans
     by_motion:store_true=False, # Draw training segments in proportion to their motion
     redraw:int=1,              # Epochs that the same batches serve; their distances are then worked out once
-    motion_only:store_true=False, # Rank with gravity taken out
+    motion_only:store_true=False, # Rank with gravity taken out, by a distance that is fitted without it (if none is given)
     joint:store_true=False,    # Views and AugPred's questions beside the ranking (`joint_learner`), in plain batches drawn by motion, which have no groups, within, anchors, neighbourhood, redraw
     leave_out:float=0.,        # Share of the subjects left out altogether, to be tested on: relcon-evaluate --folds unseen
     valid_pct:float=.2,        # Share of the other subjects that validate

@@ -242,7 +242,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    arch_config:dict=None,     # For the class, such as dict(nf=16)
                    tau:float=.1,              # Temperature
                    attention:str=None,        # Rank with 'sparsemax' or 'softmax'; None: the distance's own
-                   motion_only:bool=False,    # Rank with gravity taken out; False: as in the paper
+                   motion_only:bool=False,    # Rank with gravity taken out, by a distance fitted without it if it is fitted here; False: as in the paper
                    gravity:float=0.,          # With `motion_only`: weight of the difference in gravity beside the distance of motion
                    candidates:str='all',      # 'all', or those 'within' the anchor's group, or 'between' groups, or all others of the 'batch'
                    loss:str='relative',       # 'relative', or the paper's ablations 'binary' and 'log_ratio'
