@@ -495,7 +495,8 @@ def test_saving_refuses(learn, tmp_path):
     assert path.read_bytes()==before
     save_weights(learn, path, overwrite=True, note='again')
     assert weights_info(path)['record']['note']=='again'
-    with pytest.raises(ValueError, match='`rate` is missing'): save_weights(learn.model, tmp_path/'f')
+    with pytest.raises(ValueError, match='`rate` is missing'): save_weights(RelConResNet34(nf=2), tmp_path/'f')
+    assert weights_info(save_weights(learn.model, tmp_path/'f'))['rate']==50                # the network remembers
     with pytest.raises(ValueError, match='Linear'): save_weights(nn.Linear(2,2), tmp_path/'g', rate=50)
 
 def rewritten(path, change=lambda info: info, tensors=lambda t: t):

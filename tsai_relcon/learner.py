@@ -44,7 +44,7 @@ from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
 from .checkpoint import Checkpoint, new_path, write_whole
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, marks_of_model, n_candidates, no_loss, ranking_metrics, reconstruction_error
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, info_of, marks_of, marks_of_model, n_candidates, no_loss, ranking_metrics, reconstruction_error
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
@@ -120,8 +120,8 @@ def known_of(model)->dict:
     "What is known of a model's training, 'rate' and 'length' among it: of a Learner by its data, of others by their file, or as they remember"
     if isinstance(model, Learner): return dict(rate=getattr(model.dls, 'rate', None), length=getattr(model.dls, 'len', None))
     net = without_head(model)
-    info, rate = getattr(net, 'info', None), getattr(net, 'of_rate', None)
-    return (info if isinstance(info, dict) else {}) | ({} if rate is None else dict(rate=rate))
+    rate = getattr(net, 'of_rate', None)
+    return info_of(net) | ({} if rate is None else dict(rate=rate))
 
 def fitted_on_motion(distance):
     "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
