@@ -167,15 +167,12 @@ def fine_tuning_section(scores, tuned, order):
     "Scores after fine-tuning, and before it with the same seeds"
     if not tuned: return []
     def rate(stage): return f"{next((r['lr'] for r in tuned if r['stage']==stage and 'lr' in r), rate_of(protocols_of[stage])):g}"
-    def cell(name, place):
-        after, before = (chosen(scores, stages, name, place)['mean'] for stages in (protocols_of, ['frozen']))
-        if after.empty: return ''
-        before = before.reindex(after.index).dropna()
-        return f'{after.mean():.3f}' + (f' ({before.mean():.3f})' if len(before)==len(after) else '')
-    def one(columns):
-        with_any = [n for n in order if any(len(chosen(scores, protocols_of, n, place)) for place in columns.values())]
-        seeds    = lambda n: ' or '.join(map(str, sorted({len(chosen(scores, protocols_of, n, place)) for place in columns.values()}-{0})))
-        return table(['', 'seeds', *columns], [[says(n), seeds(n), *[cell(n, place) for place in columns.values()]] for n in with_any])
+    def beside_frozen(of):
+        if of.empty: return ''
+        name, task, level = of.iloc[0][['name','task','level']]
+        before = chosen(scores, ['frozen'], name, (task, level))['mean'].reindex(of.index).dropna()
+        return f"{of['mean'].mean():.3f}" + (f' ({before.mean():.3f})' if len(before)==len(of) else '')
+    def one(columns): return score_table(scores, order, columns, protocols_of, beside_frozen)
     def epochs(stage): return next((r['epochs'] for r in tuned if r['stage']==stage), None)
     says_epochs = ', '.join(f'{what} {n} epochs at most' for stage,what in dict(finetune='activities', finetune_gait='gait').items() if (n := epochs(stage)))
     return [f"## Fine-tuned ({says_epochs}): macro F1; gait: Pearson r", '', 'In brackets frozen, the same seeds.', '',

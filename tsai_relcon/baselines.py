@@ -13,7 +13,6 @@ __all__ = ['SimCLR', 'view_accuracy', 'simclr_learner', 'task_accuracy', 'AugPre
 import tempfile, warnings
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -9,9 +9,9 @@ __all__ = ['plain_adam', 'distance_kinds', 'check_dls', 'check_cbs', 'check_trai
            'motif_learner', 'known_of', 'fitted_on_motion', 'loaded_distance', 'fitting_distance', 'evaluating',
            'embed_segments', 'make_encoder', 'embedding_width', 'with_projection', 'check_views', 'check_ranks',
            'check_first_fit', 'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner',
-           'get_embeddings', 'embed_of', 'validation_transform', 'pretrained_on', 'check_unchanged',
-           'check_can_be_saved', 'save_weights', 'file_info', 'weights_info', 'load_encoder', 'load_distance',
-           'SaveWeights', 'encoder_from_release', 'distance_from_release']
+           'get_embeddings', 'embed_of', 'validation_transform', 'pretrained_on', 'check_unchanged', 'what_to_save',
+           'save_weights', 'file_info', 'weights_info', 'load_encoder', 'load_distance', 'SaveWeights',
+           'encoder_from_release', 'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -425,12 +425,12 @@ def _one_rate(rate, known, says):
     if rate is None and known is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
     return rate if known is None else known
 
-def check_can_be_saved(learn, rate=None, length=None, **record):
-    "Raises ValueError for a Learner or a model that `save_weights` would refuse, with what it would be given"
-    _kind(encoder_of(learn)), _data_of(learn, rate, length)
-    if not isinstance(learn, Learner): return
-    check_unchanged(learn)
-    if told := [name for name in ('columns','epochs','motion_only') if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r}, which the learner tells itself; wanted another name")
+def what_to_save(learn, rate=None, length=None, **record)->tuple:
+    "What `save_weights` writes of a Learner or a model: kind, configuration, tensors, rate, length. Raises ValueError for what it refuses"
+    if isinstance(learn, Learner):
+        check_unchanged(learn)
+        if told := [name for name in ('columns','epochs','motion_only') if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r}, which the learner tells itself; wanted another name")
+    return *_kind(encoder_of(learn)), *_data_of(learn, rate, length)
 
 def save_weights(learn,                 # Learner or model: a `RelConResNet34` or a `MotifDistance`
                  path,                  # File to write, such as 'encoder.safetensors'
@@ -441,9 +441,7 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
                 )->Path:
     "Write encoder or distance with its configuration as safetensors. Raises FileExistsError for a file that is there, ValueError if the rate is unknown"
     path, is_learner = new_path(path, overwrite), isinstance(learn, Learner)
-    check_can_be_saved(learn, rate, length, **record)
-    kind, config, state = _kind(encoder_of(learn))
-    rate, length = _data_of(learn, rate, length)
+    kind, config, state, rate, length = what_to_save(learn, rate, length, **record)
     info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**_fitted_how(learn), **(_training_record(learn) if is_learner else {}), **record})
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
@@ -509,7 +507,7 @@ class SaveWeights(Callback):
         self.path, self.seconds, self.overwrite, self.record = new_path(path, overwrite), seconds, overwrite, record
     def before_fit(self):   self.trained = self.failed = self.checked = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
     def before_train(self):
-        if not self.checked and not hasattr(self.learn, 'lr_finder'): check_can_be_saved(self.learn, **self.record)     # now, not when it is to be written
+        if not self.checked and not hasattr(self.learn, 'lr_finder'): what_to_save(self.learn, **self.record)     # now, not when it is to be written
         self.checked = True
         self.last = time.monotonic()
     def has_trained(self):  self.trained = True
