@@ -193,7 +193,7 @@ def test_no_subject_on_both_sides(few):
 
 @pytest.mark.parametrize('kw,says', [
     (dict(n_within=200), r'fewer than the 201 segments.*small_groups'), (dict(n_groups=10**4, n_within=2), 'do not fill one batch'), (dict(anchors='both'), '`anchors`'),
-    (dict(small_groups='maybe'), '`small_groups`'), (dict(neighbourhood=0), '`seconds` is 0'), (dict(groups=[1,2]), '`groups` has shape'),
+    (dict(small_groups='maybe'), '`small_groups`'), (dict(neighbourhood=0), '`neighbourhood` is 0'), (dict(groups=[1,2]), '`groups` has shape'),
     (dict(splits=(range(100), range(100,200))), 'subjects on both sides'), (dict(splits=([0],[1],[2])), 'two lists'), (dict(splits=([0],[])), 'validation rows are 0'),
     (dict(splits=([0],[10**6])), 'rows 0 to'), (dict(splits=([0,0],[900])), 'named twice'), (dict(n_groups=0), '`n_groups` is 0'), (dict(n_within=2.5), '`n_within` is 2.5'), (dict(redraw=1.5), '`redraw`')])
 def test_bad_dls(few, kw, says):

@@ -355,7 +355,7 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
     if seed is not None: check_count('seed', seed, 0)
     _check_grouped(n_groups, n_within, anchors)               # `n_within` is used before a loader checks it
     check_switch('by_motion', by_motion)
-    if isinstance(neighbourhood, (str,bool)) or neighbourhood is None: raise ValueError(f"`neighbourhood` is {neighbourhood!r}; wanted seconds: a number above 0")
+    check_number('neighbourhood', neighbourhood, 'seconds: a finite number above 0')
     check_number('pool_mb', pool_mb, 'megabytes: a number above 0', endless=True)
     if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
     if rate is not None and hasattr(segs, 'rate') and check_rate(rate)!=segs.rate: raise ValueError(f"`rate` is {rate:g}; `segs` know their own, {segs.rate:g} Hz")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
-import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 from fastai.learner import Learner

@@ -10,7 +10,7 @@ __all__ = ['subject_splits', 'check_splits', 'subject_folds', 'neighbourhoods']
 # %% ../nbs/01_splits.ipynb #8375bbe0
 import numpy as np
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
-from .core import is_whole
+from .core import check_number, is_whole
 
 # %% ../nbs/01_splits.ipynb #50cd7e07
 def _check_subject(subject):
@@ -61,7 +61,7 @@ def neighbourhoods(subject:np.ndarray,   # (N,) who wore the sensor
                    seconds:float=3600.   # Width of a neighbourhood: the paper's hour
                   )->np.ndarray:         # (N,) int64
     "Number of each segment's group: the same subject, the same stretch of time. Raises ValueError for a width of 0"
-    if not 0<seconds<np.inf: raise ValueError(f"`seconds` is {seconds}; wanted the width of a neighbourhood in time: a finite number above 0")
+    check_number('seconds', seconds, 'the width of a neighbourhood in time: a finite number above 0')
     if np.shape(subject)!=np.shape(time): raise ValueError(f"`subject` has shape {np.shape(subject)} and `time` {np.shape(time)}; wanted one entry each a segment: (N,)")
     if not np.isfinite(np.asarray(time, float)).all(): raise ValueError("`time` holds NaN or infinity; wanted the start of each segment in seconds")
     _, who = np.unique(subject, return_inverse=True)
