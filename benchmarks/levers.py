@@ -1,11 +1,11 @@
-"""Which departure from the paper's recipe helps? Chosen on people held out of pretraining; those who are tested are never looked at.
+"""Which departure from the paper's recipe helps? Looked at on people held out of pretraining; those who are tested are in none of these numbers.
 
     python benchmarks/levers.py DATA --out levers --minutes 8 --jobs 2 --record results        # all recipes at one rate of learning; goes on where it stopped
     python benchmarks/levers.py DATA --out levers --recipes simclr augpred --lrs 3e-4 3e-3     # rates of learning
     python benchmarks/levers.py --report-only --record results                               # the report anew from the records
 
 DATA is a folder of npz files (corpora.py names them). Half of the people of the sets with labels pretrain nothing: on them a frozen linear probe is fitted and scored, in folds by person. Each run has one thread,
-`--minutes` of its time after the distance is fitted, and writes its own record as it ends. methods.py takes its rates of learning, and our recipe, from here.
+`--minutes` of its time after the distance is fitted, and writes its own record as it ends. methods.py takes its rates of learning from here; how far our recipe was chosen here results/methods.md says.
 """
 import argparse, json, warnings
 from datetime import date
@@ -74,12 +74,15 @@ def report(folder):
     cell = lambda v: f'{np.mean(v):.3f}' + (f' (sd {np.std(v, ddof=1):.3f})' if len(v)>1 else '')
     rows = {}
     for r in runs: rows.setdefault((r['name'], r.get('lr'), r['settings']['minutes']), []).append(r)
-    lines = ['# Levers', '', f"{max(r['date'] for r in runs)}; {', '.join(dict.fromkeys(f'`{c}`' for r in runs if (c := r.get('command'))))}; {'; '.join(sorted({r['machine'] for r in runs}))}.", '',
-             f"Frozen linear probe, macro F1, 5 folds by person, on people held out of pretraining (half of the people of these sets, the same for all), {length} samples at {rate:g} Hz; mean over the sets and sd over seeds, and the same of the nearest neighbour among other people. Chosen by: both means. Nobody of MotionSense, HAPT, moving_reality or mobgap is in these numbers ([methods.md](methods.md) says where a choice was not free of a look at them).", '',
-             f"| recipe | lr | minutes | seeds | steps | mean | {' | '.join(sets)} | nearest neighbour |", f"|{' --- |'*(7+len(sets))}"]
+    of_folds = [s['linear_sd_folds'] for r in runs for s in r['scores'].values()]
+    machines, commands = sorted({r['machine'] for r in runs}), dict.fromkeys(r['command'] for r in runs if r.get('command'))
+    lines = ['# Levers', '', f"{max(r['date'] for r in runs)}; {'; '.join(machines)}; the commands are at the end. On another machine eight minutes are other numbers of steps.", '',
+             f"Frozen linear probe, macro F1, 5 folds by person, on people held out of pretraining (half of the people of these sets, the same for all), {length} samples at {rate:g} Hz; mean over the sets and sd over seeds, and the same of the nearest neighbour among other people. Between folds a set's score has an sd of {min(of_folds):.2f} to {max(of_folds):.2f}; a difference of .01 or less between means, as some rates of learning have it, decides nothing. Nobody of MotionSense, HAPT, moving_reality or mobgap is in these numbers ([methods.md](methods.md) says where a choice was not free of a look at them).", '',
+             f"| name | recipe | lr | minutes | machine | seeds | steps | mean | {' | '.join(sets)} | nearest neighbour |", f"|{' --- |'*(9+len(sets))}"]
     for (name,lr,minutes),of in sorted(rows.items(), key=lambda kv: -np.mean([r['mean'] for r in kv[1]])):
         none = name in own
-        lines.append(f"| {says(name)} | {'' if none else f'{lr:g}'} | {'' if none else f'{minutes:g}'} | {len(of)} | {'' if none else round(np.mean([r['steps'] for r in of]))} | {cell([r['mean'] for r in of])} | " + ' | '.join(cell([r['scores'][s]['linear'] for r in of]) for s in sets) + f" | {cell([np.mean([v['nearest'] for v in r['scores'].values()]) for r in of])} |")
+        lines.append(f"| `{name}` | {says(name)} | {'' if none else f'{lr:g}'} | {'' if none else f'{minutes:g}'} | {', '.join(sorted({r['machine'].split(',')[0] for r in of}))} | {len(of)} | {'' if none else round(np.mean([r['steps'] for r in of]))} | {cell([r['mean'] for r in of])} | " + ' | '.join(cell([r['scores'][s]['linear'] for r in of]) for s in sets) + f" | {cell([np.mean([v['nearest'] for v in r['scores'].values()]) for r in of])} |")
+    lines += ['', '<details><summary>Commands</summary>', '', *(f'- `{c}`' for c in commands), '', '</details>']
     (folder/'levers.md').write_text('\n'.join(lines)+'\n')
     print('\n'.join(lines))
 

@@ -6,7 +6,7 @@
     python benchmarks/methods.py --report-only --record results                                    # the report anew from the records
 
 DATA is a folder of npz files (corpora.py names those pretrained on); MotionSense and mobgap are bundled. Nobody who is tested has pretrained anything. A seed chooses who validates, the distance, the encoder's first weights, the batches and the folds.
-Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels; of seed 0 a picture), `maps` (of seed 0 where the embeddings lie, for one picture of all methods), `finetune` (activities, by the paper's protocol; slow: five minutes an epoch and set at full width), `finetune_gait` (from the frozen encoder's regression on).
+Stages: `pretrain` (the distance first, whose own time is told; then `--minutes` of one thread for every method), `frozen` (linear probe and gait regression, segments and recordings, few labels), `pictures` (of seed 0 what the pictures of all methods show: where the embeddings lie, what was answered), `finetune` (activities, by the paper's protocol; slow: five minutes an epoch and set at full width), `finetune_gait` (from the frozen encoder's regression on).
 Rates of learning are those that levers.py found on people held out of pretraining (`--lrs`). Every run writes a record of its own as it ends; the report is made of the records. What has a record is not run again, also where `--out`, which keeps the weights, is gone. To fine-tune then, delete that run's records and run all its stages again; otherwise its scores would be of different encoders. (A distance whose weights are gone is fitted anew.)
 "An equal time" is time of the processor: what else the machine does at the same time costs a run some of its steps, and the report tells how many it took.
 """
@@ -25,11 +25,13 @@ from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
 from methods_report import few, protocols_of, rate_of, report, said
-from pictures import map_points, strip
+from pictures import answer_points, map_points
 from recipes import ablations, beside, distance_learner, distances, fitted_distance, methods, recipes, says, steps
 
-gait   = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
-settings = ('minutes','distance_minutes','distance_lr','width')
+gait       = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
+settings   = ('minutes','distance_minutes','distance_lr','width')
+chosen_lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3)      # by levers.py
+
 # ---- a record for each run ------------------------------------------------------------------------------------------------------------------------
 
 def record_path(args, stage, name, seed): return args.out/f'{stage}_{name}_seed{seed}.json'
@@ -38,13 +40,11 @@ def published(args, path):
     "Where a file of a run is kept for good; itself without `--record`"
     return args.record/'methods'/path.name if args.record else path
 
-def picture_path(args, name):          return args.out/f'{name}.png'
-def points_path(args, name, seed):     return record_path(args, 'maps', name, seed).with_suffix('.npz')
+def points_path(args, name, seed):        return record_path(args, 'pictures', name, seed).with_suffix('.npz')
 
 def publish(args, stage, name, seed):
     "Copy what a run left, but for weights, to where it is kept for good: its record last"
-    left = dict(maps=points_path(args, name, seed), **({} if seed else dict(frozen=picture_path(args, name))))
-    for path in (*([left[stage]] if stage in left else []), record_path(args, stage, name, seed)):
+    for path in (*([points_path(args, name, seed)] if stage=='pictures' else []), record_path(args, stage, name, seed)):
         if path.exists() and published(args, path).resolve()!=path.resolve(): copyfile(path, published(args, path))
 
 def done(args, stage, name, seed):
@@ -132,32 +132,35 @@ def summary(table, metric):
 
 def stages_of(args, name, seed=0):
     "Of the stages asked for those that a method has"
-    has = dict(untrained=['frozen','maps'], by_hand=['frozen','maps'], minirocket=['frozen'], supervised=['finetune','finetune_gait']).get(name, [*stages])
-    if seed or name in ablations or name in steps: has = [stage for stage in has if stage!='maps']      # pictures are of the methods, seed 0
+    has = [*stages] if name in recipes else ['finetune','finetune_gait'] if name=='supervised' else ['frozen','pictures']
+    if seed or name in ablations or name in steps: has = [stage for stage in has if stage!='pictures']      # they are of the methods, seed 0
     return [stage for stage in stages if stage in args.stages and stage in has]      # in their own order
 
 def frozen(args, name, seed):
     if done(args, 'frozen', name, seed): return
     alone(seed)
-    encoder, start, scores, answers, tests = encoder_for(args, name, seed), time.process_time(), {}, {}, test_segments(args.data)
-    protocol = 'ridge' if name=='minirocket' else 'linear'
-    for task,segs in tests.items():
-        table, answers[task] = evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, predictions=True)
-        scores[task] = summary(table, 'macro_f1')
-        if name not in ablations: scores[task]['few'] = {str(n): summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, n_labels=n), 'macro_f1')['segment'] for n in few}
-    for task,(segs,y,folds) in gait_tasks(args.data).items():
-        table, answers[task] = evaluate(encoder, segs, y, 'regression', folds, seed=seed, predictions=True)
-        scores[task] = summary(table, 'r')
-    if seed==0 and name in (*methods, *beside): strip(says(name), encoder, tests, answers, {t: s for t,s in said.items() if t in answers and t not in tests}).savefig(picture_path(args, name), dpi=70)
+    encoder, start, protocol, scores = encoder_for(args, name, seed), time.process_time(), probe_of(name), {}
+    for task,segs in test_segments(args.data).items():
+        def judged(**kw): return summary(evaluate(encoder, segs, protocol=protocol, folds=5, seed=seed, **kw), 'macro_f1')
+        scores[task] = judged()
+        if name not in ablations: scores[task]['few'] = {str(n): judged(n_labels=n)['segment'] for n in few}
+    for task,(segs,y,folds) in gait_tasks(args.data).items(): scores[task] = summary(evaluate(encoder, segs, y, 'regression', folds, seed=seed), 'r')
     write(args, 'frozen', name, seed, scores=scores, cpu_seconds=time.process_time()-start)
 
-def maps(args, name, seed):
-    "Where a map of its embeddings has the people tested, for the pictures side by side"
-    if done(args, 'maps', name, seed): return
+def probe_of(name): return 'ridge' if name=='minirocket' else 'linear'
+
+def pictures(args, name, seed):
+    "What the pictures show of the people tested: where a map has their segments, and what was answered"
+    if done(args, 'pictures', name, seed): return
     alone(seed)
-    encoder = encoder_for(args, name, seed)
-    np.savez_compressed(points_path(args, name, seed), **{f'{task} {label}': xy for task,segs in test_segments(args.data).items() for label,xy in map_points(encoder, segs).items()})
-    write(args, 'maps', name, seed)
+    encoder, start, points = encoder_for(args, name, seed), time.process_time(), {}
+    def keep(task, of): points.update({f'{task} {what}': a for what,a in of.items()})
+    for task,segs in test_segments(args.data).items():
+        if name!='minirocket': keep(task, map_points(encoder, segs))                        # which has no embedding before it is fitted
+        keep(task, answer_points(evaluate(encoder, segs, protocol=probe_of(name), folds=5, seed=seed, predictions=True)[1]))
+    for task,(segs,y,folds) in gait_tasks(args.data).items(): keep(task, answer_points(evaluate(encoder, segs, y, 'regression', folds, seed=seed, predictions=True)[1]))
+    np.savez_compressed(points_path(args, name, seed), **points)
+    write(args, 'pictures', name, seed, cpu_seconds=time.process_time()-start)
 
 def fine_tuned(args, stage, name, seed, tasks, metric):
     if done(args, stage, name, seed): return
@@ -171,7 +174,7 @@ def activity_tasks(data): return {task: (segs, None, 5) for task,segs in test_se
 def finetune(args, name, seed):      fine_tuned(args, 'finetune',      name, seed, activity_tasks, 'macro_f1')
 def finetune_gait(args, name, seed): fine_tuned(args, 'finetune_gait', name, seed, gait_tasks,     'r')
 
-stages = dict(pretrain=pretrain, frozen=frozen, maps=maps, finetune=finetune, finetune_gait=finetune_gait)
+stages = dict(pretrain=pretrain, frozen=frozen, pictures=pictures, finetune=finetune, finetune_gait=finetune_gait)
 
 def list_names():
     "Say what each name is, group by group"
@@ -186,14 +189,14 @@ def arguments():
     p.add_argument('--record',  type=Path, help='folder in which methods.md and copies of the records are kept for good, such as results')
     p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
     p.add_argument('--list',    action='store_true', help='say what each name is, and end')
-    p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED')
-    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','maps'], choices=[*stages], help='as they come: %(default)s')
+    p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED', help='(0 1 2)')
+    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','pictures'], choices=[*stages], help='as they come: %(default)s')
     p.add_argument('--minutes', type=float, default=40., help='of pretraining, of one thread (%(default)g)')
     p.add_argument('--width',   type=int, default=64, help='of the encoder (%(default)s)')
-    p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='others than those chosen; that of relcon holds for its ablations, and for ours')
+    p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='others than '+' '.join(f'{n}={lr:g}' for n,lr in chosen_lrs.items())+', which were chosen; that of relcon holds for its ablations, and for ours')
     p.add_argument('--distance-minutes', type=float, default=3., help='of fitting a distance (%(default)g)')
     p.add_argument('--distance-lr',      type=float, default=4e-3, help='(%(default)g)')
-    p.add_argument('--finetune-epochs',  type=int, default=10, help='at most (%(default)s)')
+    p.add_argument('--finetune-epochs',  type=int, default=4, help='at most (%(default)s)')
     p.add_argument('--jobs',    type=int, default=2, help='runs at a time, of a thread each (%(default)s)')
     p.add_argument('--report-only', action='store_true', help='the report anew from the records in --record')
     return p
@@ -204,10 +207,10 @@ def checked(p):
     if args.list: return args
     args.command = command_line(__file__, args.data)
     check_arguments(p, args, also=('hapt','moving_reality'), minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
-    try: args.lrs = dict(relcon=1e-3, simclr=1e-3, augpred=3e-3, rebar=3e-3, mvp=1e-3) | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
+    try: args.lrs = chosen_lrs | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
-    wrong = [f'{n}={lr:g}' for n,lr in args.lrs.items() if n not in recipes or not 0<lr<float('inf')]
-    if wrong: p.error(f"--lrs {' '.join(wrong)}: wanted names of {', '.join(recipes)}, and rates above 0")
+    wrong = [f'{n}={lr:g}' for n,lr in args.lrs.items() if n not in (*methods, *steps, *ablations) or not 0<lr<float('inf')]
+    if wrong: p.error(f"--lrs {' '.join(wrong)}: wanted names of {', '.join([*methods, *steps, *ablations])}, and rates above 0")
     return args
 
 def one(args, name, seed):
@@ -221,6 +224,8 @@ def run(p, args):
     for n in args.names:
         if not any(stages_of(args, n, s) for s in args.seeds): print(f"{n} has no {' or '.join(args.stages)}" + ("; `supervised` is the encoder fine-tuned from scratch" if n=="untrained" else ''), flush=True)
     jobs = once((n, s) for s in args.seeds for n in args.names)
+    for n,s in jobs:
+        if n in recipes: done(args, 'pretrain', n, s)                                         # also where it is not asked for: of other settings are other weights
     todo = [(n, s) for n,s in jobs if not all([done(args, stage, n, s) for stage in stages_of(args, n, s)])]
     lost = [weights(args, n, s) for n,s in todo if n in recipes and not weights(args, n, s).exists() and ('pretrain' not in args.stages or done(args, 'pretrain', n, s))]
     if lost: p.error(f"--stages {' '.join(args.stages)}: there are no weights {', '.join(map(str, lost))}; bring them back, or delete the records of these runs and pretrain as well")

@@ -7,7 +7,7 @@ from inspect import signature
 import numpy as np, pandas as pd
 from tsai_relcon.probes import protocols
 from corpora import about_sets, length, pretraining, rate, tested
-from pictures import side_by_side
+from pictures import confusions, gaits, maps
 from recipes import ablations, argument, beside, distances, methods, recipes, says, steps
 
 activities   = ('motionsense','hapt')
@@ -52,9 +52,11 @@ def chosen(scores, stages, name, place):
 def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
 
 def with_spread(of):
-    "Mean, the sd over folds, and over seeds where there are some"
+    "Mean (sd over folds; sd over seeds, where there are some)"
     if of.empty: return ''
-    return f"{of['mean'].mean():.3f} (folds {of.sd.mean():.3f}" + (f", seeds {of['mean'].std():.3f})" if len(of)>1 else ')')
+    return f"{of['mean'].mean():.3f} ({short(of.sd.mean())}" + (f"; {short(of['mean'].std())})" if len(of)>1 else ')')
+
+def short(number): return f'{number:.3f}'.lstrip('0')
 
 def pooled(of): return '' if of.empty else f'{of.pooled.mean():.3f}'
 
@@ -67,10 +69,13 @@ def score_table(scores, order, columns, stages=('frozen',), cell=with_spread):
 def leaders(scores, order, columns, n=3):
     "Lines: who is first in each column"
     def one(head, place):
-        means = {name: of['mean'].mean() for name in order if len(of := chosen(scores, ['frozen'], name, place))}
-        first = sorted(means, key=means.get, reverse=True)
-        return f"- {head}: {'; '.join(f'{says(name)} {means[name]:.3f}' for name in first[:n])}" + (f" (the encoder untrained {means['untrained']:.3f})" if 'untrained' in means and 'untrained' not in first[:n] else '')
+        of    = {name: rows['mean'] for name in order if len(rows := chosen(scores, ['frozen'], name, place))}
+        first, most = sorted(of, key=lambda name: of[name].mean(), reverse=True), max(map(len, of.values()))
+        def one(name): return f'{says(name)} {of[name].mean():.3f}' + (f' ({in_seeds(len(of[name]))})' if len(of[name])<most else '')
+        return f"- {head}: {'; '.join(map(one, first[:n]))}" + (f"; {one('untrained')}" if 'untrained' in of and 'untrained' not in first[:n] else '')
     return [*[one(head, place) for head,place in columns.items()], '']
+
+def in_seeds(n): return 'one seed' if n==1 else f'{n} seeds'
 
 def differences(scores, name, base, place):
     "Of each seed that both have: how far the one is before the other"
@@ -79,10 +84,10 @@ def differences(scores, name, base, place):
 
 def signed(difference, n=3): return f"{difference.mean():+.{n}f}" + (f" ({difference.min():+.{n}f} to {difference.max():+.{n}f})" if len(difference)>1 else '') if len(difference) else ''
 
-def difference_table(scores, pairs, columns):
-    "Lines: a row a pair {what the row says: (name, base)}; mean over the seeds that both have, and lowest to highest"
+def difference_table(scores, pairs, columns, **more):
+    "Lines: a row a pair {what the row says: (name, base)}; mean over the seeds that both have, and lowest to highest. more: {a column's head: f(pair)}"
     of = {row: [differences(scores, *pair, place) for place in columns.values()] for row,pair in pairs.items()}
-    return table(['', 'seeds', *columns], [[row, max(map(len, cells)), *map(signed, cells)] for row,cells in of.items() if any(len(c) for c in cells)])
+    return table(['', *more, 'seeds', *columns], [[row, *(of_pair(pairs[row]) for of_pair in more.values()), max(map(len, cells)), *map(signed, cells)] for row,cells in of.items() if any(len(c) for c in cells)])
 
 # ---- sections -------------------------------------------------------------------------------------------------------------------------------------
 
@@ -94,30 +99,43 @@ def about(runs):
             + (f", on {' or '.join(map(str, people))} people ({min(r['segments'] for r in n):,} to {max(r['segments'] for r in n):,} segments; the data are at the end)" if n else '') + ". It is judged on people of other sets, whom no pretraining has met, in 5 folds by person (3 where there are three people: mobgap).", '',
             "- *The paper's recipe* is its loss, its distance and its candidates, in our batches and with our optimiser and rate ([anchors.md](anchors.md) has its batches).",
             "- *joint_learner* is what we made of it: SimCLR's loss of two views, AugPred's questions about them, and RelCon's ranking by a distance of motion, weighted 0.3.",
-            "- It was chosen on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; of the others only the rate of learning was chosen, there too. AugPred's questions were added after AugPred's first scores stood in this table, so joint_learner is judged somewhat too kindly.",
-            "- A score reads: mean over seeds of the mean over folds (sd over folds, mean of the seeds; sd over seeds). A seed chooses who validates, the first weights, the batches *and* the folds. r is that within a fold, if not called pooled.", '']
+            "- It is judged somewhat too kindly. Its distance, and the ranking beside SimCLR's loss, were chosen on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; of the others only the rate of learning was chosen, there too. Its stretches of three quarters, AugPred's questions and drawing by motion were set together when first scores of SimCLR, AugPred and the paper's recipe stood in this table, and were looked at on the people held out only afterwards. There, after eight minutes and with all labels, it is level with SimCLR and with features by hand.",
+            *about_passes(n),
+            "- MiniRocket is sktime's, with 2,520 kernels and a ridge probe, fitted in each fold on those who train its probe; the encoders have a logistic one.",
+            "- A score reads: mean over seeds of the mean over folds (sd over folds, mean of the seeds; sd over seeds). A seed chooses who validates, the first weights, the batches *and* the folds; the people tested are the same for all. r is that within a fold, if not called pooled.",
+            f"- In the commands and records `ours` is joint_learner; `python benchmarks/methods.py --list` has all names.", '']
+
+def passes(r): return r['anchors']/r['segments']
+
+def about_passes(pretrained):
+    "Lines: how often the time was enough to see the data"
+    of = [passes(r) for r in pretrained if r['name'] in methods]
+    return [f"- The time is enough for {min(of):.1f} to {max(of):.1f} passes over the data: what is compared is how far each comes early. The paper trained on 87,376 people."] if of else []
 
 def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen:', '', *leaders(scores, order, to_choose)]
 
 def frozen(scores, order):
-    return ['## Frozen, linear probe: macro F1; gait, ridge: Pearson r', '', 'Segments:', '', *score_table(scores, order, segments),
-            "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, order, gait, cell=pooled),
-            about_double_support(scores, order)+' All comparisons but that with the paper leave it out.', '',
-            "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, order, recordings),
-            'Few labels, segments:', '', *score_table(scores, order, few_labels)]
+    of_methods, others = [n for n in order if n in methods|beside], [n for n in order if n not in methods|beside]
+    def tables(names):
+        return ['Segments:', '', *score_table(scores, names, segments),
+                "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, names, gait, cell=pooled),
+                "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, names, recordings),
+                "Few labels, segments; as many again, of people who do not fit, choose the probe's strength:", '', *score_table(scores, names, few_labels)]
+    return ['## Frozen, linear probe: macro F1; gait, ridge: Pearson r', '', *tables(of_methods), *about_double_support(scores, order),
+            *(['<details><summary>The same of the steps back from joint_learner and of the ablations</summary>', '', *tables(others), '</details>', ''] if others else [])]
 
 def about_double_support(scores, order):
-    "What the pooled r says of it"
+    "Lines: what the pooled r says of it"
     rs = [of.pooled.mean() for name in order if len(of := chosen(scores, ['frozen'], name, gait['double support (r)']))]
-    return f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}" + (': nothing here predicts it.' if max(rs)<.3 else '.') if rs else ''
+    return [f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}" + (': nothing here predicts it, and all comparisons leave it out.' if max(rs)<.3 else '.'), ''] if rs else []
 
 def against_ours(scores, order):
     rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in methods|beside and name!='ours'}, to_choose)
     return ['## joint_learner before each other, same seeds', '', 'Segments, frozen; mean over the seeds that both have, and lowest to highest:', '', *rows] if len(rows)>3 else []
 
-# what the paper reports of its ablations, in percent of the score without: stride velocity r, double support r, segment F1, workout F1
-the_papers = dict(no_augment=(-5.42,-13.88,-12.5,-17.93), no_revin=(-11.66,-6.01,-3.81,-4.11), no_sparsemax=(-.87,-3.7,-5.06,-7.11), no_within=(-1.40,-1.40,-4.49,-7.25), log_ratio=(-3.64,-6.11,-1.45,1.39), binary=(-6.86,-9.82,-5.63,-9.03))
-compared   = {'speed r': [segments['speed (r)']], 'double support r': [segments['double support (r)']], 'segment F1': [(t,'segment') for t in activities], 'workout F1': [(t,'workout') for t in activities], 'stride time r': [segments['stride time (r)']]}
+# what the paper reports of its ablations, in percent of the score without: stride velocity r, segment F1, workout F1
+the_papers = dict(no_augment=(-5.42,-12.5,-17.93), no_revin=(-11.66,-3.81,-4.11), no_sparsemax=(-.87,-5.06,-7.11), no_within=(-1.40,-4.49,-7.25), log_ratio=(-3.64,-1.45,1.39), binary=(-6.86,-5.63,-9.03))
+compared   = {'speed r': [segments['speed (r)']], 'segment F1': [(t,'segment') for t in activities], 'workout F1': [(t,'workout') for t in activities], 'stride time r': [segments['stride time (r)']]}
 
 def percent(scores, name, base, places):
     "Change of a mean over columns, in percent of a recipe's with the same seeds"
@@ -127,10 +145,12 @@ def percent(scores, name, base, places):
 
 def seeds_of_both(scores, name, base): return len(differences(scores, name, base, segments['MotionSense']))
 
-def not_run(names, runs, stage='frozen'):
-    "Lines: those that have no record of a stage"
-    left = [n for n in names if not any(r['stage']==stage and r['name']==n for r in runs)]
-    return [f"Not {dict(finetune='fine-tuned on activities', finetune_gait='fine-tuned on gait').get(stage, 'run')} yet: {'; '.join(map(says, left))}.", ''] if left else []
+def not_yet(done, names, there): return [f"Not {done} yet: {'; '.join(map(says, left))}.", ''] if (left := [n for n in names if n not in there]) else []
+
+def spread_in_percent(scores, name, places):
+    "Sd over a recipe's seeds of a mean over columns, in percent"
+    of = pd.concat([chosen(scores, ['frozen'], name, place)['mean'] for place in places], axis=1).mean(axis=1)
+    return 100*of.std()/of.mean()
 
 def ablation_section(scores, runs):
     "The paper's ablations: change in percent, beside what the paper says"
@@ -138,30 +158,33 @@ def ablation_section(scores, runs):
     if not there: return []
     def cell(c, papers): return f'{c:+.1f}%' + (f' ({papers:+.1f}%)' if papers is not None else '')
     def row(name):
-        papers = [*the_papers.get(name, [None]*4), None]
+        papers = [*the_papers.get(name, [None]*3), None]
         return [says(name), f'`{argument(name)}`', seeds_of_both(scores, name, 'relcon'), *[cell(percent(scores, name, 'relcon', places), p) for places,p in zip(compared.values(), papers)]]
+    own = ["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', len(chosen(scores, ['frozen'], 'relcon', segments['MotionSense'])), *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its double support, its two F1 scores). F1 is the mean over MotionSense and HAPT. Speed and double support are of three people; double support (see above) stands here because the paper has it.", '',
-            *table(['', 'argument', 'seeds', *compared], [row(name) for name in there]), *not_run(ablations, runs),
+            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its two F1 scores). F1 is the mean over MotionSense and HAPT, speed is of three people. What is smaller than the last row, the sd over the recipe's own seeds, is nothing to go by.", '',
+            *table(['', 'argument', 'seeds', *compared], [*map(row, there), own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
 def about_the_control(scores, runs):
     "Lines: if a ranking at random did as well, the learned one would add nothing. Does it?"
     n = seeds_of_both(scores, 'random', 'relcon')
     if not n: return []
-    of_all = {head: differences(scores, 'random', 'relcon', place) for head,place in segments.items() if 'double' not in head}
-    sides  = {"behind the paper's recipe on": lambda d: d.max()<0, 'ahead of it on': lambda d: d.min()>0, 'behind or ahead, by seed, on': lambda d: d.max()>=0>=d.min()}
-    said_  = [f"{side} {', '.join(f'{head} {signed(d)}' for head,d in of_all.items() if is_so(d))}" for side,is_so in sides.items() if any(map(is_so, of_all.values()))]
-    shared = set(next(iter(of_all.values())).index)
+    places = {head: place for head,place in segments.items() if 'double' not in head} | {f'{head} of whole recordings': place for head,place in recordings.items()}
+    of_all = {head: differences(scores, 'random', 'relcon', place) for head,place in places.items()}
+    sides  = dict(behind=[], ahead=[], neither=[])
+    for head,d in of_all.items(): sides['behind' if d.max()<0 else 'ahead' if d.min()>0 else 'neither'].append(f'{head} {signed(d)}')
+    found  = '; '.join(f"{side} on {', '.join(heads)}" for side,heads in sides.items() if heads)
+    shared = set(of_all['MotionSense'].index)
     taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name and r['seed'] in shared]) for name in ('random','relcon')}
-    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, the control is {'; '.join(said_)} ({'one seed: no spread is known' if n==1 else f'{n} seeds'}).", '']
+    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({'one seed: no spread is known' if n==1 else f'{n} seeds'}).", '']
 
 def departure_section(scores, runs):
     "Our departures, one taken back at a time: differences"
     there = [name for name in steps if seeds_of_both(scores, name, 'ours')]
     if not there: return []
     return ['## What our departures are worth', '', 'Difference from joint_learner with the same seeds, and the same time, one thing taken back (another distance with all that belongs to it); what fits no distance saves the minutes that it takes. Segments, frozen; mean, and lowest to highest:', '',
-            *difference_table(scores, {says(name): (name, 'ours') for name in there}, to_choose|{h: p for h,p in few_labels.items() if h not in to_choose}), *not_run(steps, runs)]
+            *difference_table(scores, {says(name): (name, 'ours') for name in there}, to_choose|{h: p for h,p in few_labels.items() if h not in to_choose}, argument=lambda pair: f'`{recipes[pair[0]].call}`' if recipes[pair[0]].call else ''), *not_yet('run with the seeds of joint_learner', steps, there)]
 
 def fine_tuning_section(scores, tuned, order):
     "Scores after fine-tuning, and before it with the same seeds"
@@ -179,27 +202,29 @@ def fine_tuning_section(scores, tuned, order):
             f"Activities by the paper's protocol: a new head, the whole network by Adam {rate('finetune')}. Gait from the ridge regression of the frozen encoder on, by Adam {rate('finetune_gait')}; if no epoch improves the score of the people who choose, the starting weights are kept. "
             "That regression is fitted without those who choose, the frozen one in brackets with them: of mobgap's three people one fits here, one chooses and one is tested, so part of a drop comes from fitting on one person instead of two."
             + (" The encoder trained on labels alone goes the same ways from its first weights on." if any(r['name']=='supervised' for r in tuned) else ''), '',
-            'Segments:', '', *one(segments), 'Whole recordings:', '', *one(recordings), *[line for stage in protocols_of for line in not_run([*methods, 'supervised'], tuned, stage)]]
+            'Segments:', '', *one(segments), 'Whole recordings:', '', *one(recordings), *[line for stage,what in dict(finetune='activities', finetune_gait='gait').items() for line in not_yet(f'fine-tuned on {what}', [*methods, 'supervised'], [r['name'] for r in tuned if r['stage']==stage])]]
 
-def maps_side_by_side(folder):
-    "One picture of the maps of all methods, drawn from their points; None where there are none"
-    files = {name: path for name in (*beside, *methods) if (path := folder/f'methods/maps_{name}_seed0.npz').exists()}
-    if not files: return None
+drawn = dict(maps=maps, confusions=confusions, gaits=gaits)
+shown = dict(maps       ="Maps of the frozen embeddings (t-SNE of 1,500 segments; MiniRocket is fitted, and has none). Worth a look: whether stairs and walking lie apart.",
+             confusions ="Confusion matrices of the linear probe: of each activity (a row) the share that was given each answer.",
+             gaits      ="Gait as predicted against the truth, a colour a person; r of all people pooled. The people of stride time walk after a stroke, one of them with strides near two seconds.")
+
+def draw_pictures(folder):
+    "Of what the runs of seed 0 kept: each picture has all methods side by side"
+    files = {name: path for name in (*beside, *methods) if (path := folder/f'methods/pictures_{name}_seed0.npz').exists()}
+    if not files: return
     def read(path):
-        with np.load(path, allow_pickle=False) as points: return {said[task]: {key.split(' ', 1)[1]: points[key] for key in points if key.startswith(f'{task} ')} for task in activities}
-    return side_by_side({says(name): read(path) for name,path in files.items()})
+        with np.load(path, allow_pickle=False) as points: return dict(points)
+    of = {says(name): read(path) for name,path in files.items()}
+    tasks = dict(maps={t: said[t] for t in activities}, confusions={t: said[t] for t in activities}, gaits={'moving_reality stride_time_s': 'stride time, s', 'mobgap speed_mps': 'speed, m/s'})
+    for name,draw in drawn.items():
+        has = {method: points for method,points in of.items() if name!='maps' or f'{activities[0]} map' in points}
+        draw(has, tasks[name]).savefig(folder/f'methods/{name}.png', dpi=80)
 
 def pictures(folder):
-    "Lines: the maps of all, and strips one under the other"
-    maps = ['Maps of the frozen embeddings side by side (t-SNE of 1,500 segments of people whom no encoder has met, seed 0; MiniRocket is fitted, and has none). Worth a look: whether stairs (dws down, ups up) and walking (wlk) lie apart:', '', '![maps](methods/maps.png)', '']
-    return ['## Pictures', '', *(maps if (folder/'methods/maps.png').exists() else []), *strips(folder)]
-
-def strips(folder):
-    "Lines: the strips of those of seed 0, one under the other"
-    found = [name for name in (*beside, *methods) if (folder/f'methods/{name}.png').exists()]
-    if not found: return []
-    return ["Then a strip a method, seed 0: its maps once more, confusion matrices of the linear probe (columns in the order of the rows), gait as predicted against the truth (s, m/s, s; a colour a person; r pooled). The people of stride time walk after a stroke, one of them with strides near two seconds.", '',
-            *[line for name in found for line in (f'![{says(name)}](methods/{name}.png)', '')]]
+    "Lines: each picture, and what it shows"
+    found = [name for name in drawn if (folder/f'methods/{name}.png').exists()]
+    return ['## Pictures', '', 'Seed 0, people whom no encoder has met.', '', *[line for name in found for line in (shown[name], '', f'![{name}](methods/{name}.png)', '')]] if found else []
 
 def cost_section(runs, order):
     "What a step costs, what the judging costs"
@@ -208,8 +233,8 @@ def cost_section(runs, order):
     s = runs[0]['settings']
     def row(n):
         made = np.mean(of('pretrain', n, 'steps'))
-        return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
-    head = ['', 'lr', 'steps', 'seconds a step', 'anchors a second', "the distance's minutes", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
+        return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{np.mean([passes(r) for r in runs if r['stage']=='pretrain' and r['name']==n]):.1f}", f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
+    head = ['', 'lr', 'steps', 'passes over the data', 'seconds a step', 'anchors a second', "the distance's minutes", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
     rows = [row(n) for n in order if of('pretrain', n, 'steps')]
     return ['## Costs', '', 'Seconds and minutes of the processor, one thread. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
 
@@ -233,8 +258,8 @@ def lines_of(folder):
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
 
 def report(folder):
-    "results/methods.md from the records, and its picture of maps"
-    if maps := maps_side_by_side(folder): maps.savefig(folder/'methods/maps.png', dpi=90)
+    "results/methods.md from the records, and its pictures"
+    draw_pictures(folder)
     lines = lines_of(folder)
     (folder/'methods.md').write_text('\n'.join(lines)+'\n')
     print('\n'.join(lines))

@@ -1,55 +1,81 @@
-"""Pictures for methods.py: a strip a method (maps of its embeddings, confusion matrices, gait as predicted against the truth), and the maps of all methods side by side.
+"""Pictures for methods.py, all methods side by side: maps of their embeddings, confusion matrices, gait as predicted against the truth.
 
-Everybody in them is unknown to the encoder.
+They are drawn from points, which each run keeps. Everybody in them is unknown to the encoder.
 """
 from textwrap import fill
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 from torch import nn
 from tsai_relcon.all import *
 
-def strip(title, encoder, tests, answers, gait):
-    "A row of panels. tests: {set: Segments}; answers: {set, or set and target: table of `evaluate`}; gait: {set and target: what the panel says}"
-    n, m = len(tests), len(gait)
-    fig, axs = plt.subplots(1, 2*n+m, figsize=(5.2*n+3.9*n+2.6*m,3.2), width_ratios=[5.2]*n+[3.9]*n+[2.6]*m, layout='constrained')
-    panels = iter(axs)
-    for name,segs in tests.items(): embedding_map(next(panels), name, encoder, segs)
-    for name,segs in tests.items():
-        of = answers[name].query("level=='segment'")
-        ax = plot_confusion(of.true.to_numpy(), of.predicted.to_numpy(), np.unique(segs.labels), ax=next(panels), title=name)
-        ax.set(xticks=[], xlabel='', ylabel='')                                   # columns are in the order of the rows
-    for key,says in gait.items():
-        of, ax = answers[key].query("level=='segment'"), next(panels)
-        plot_predicted(of.true.to_numpy(), of.predicted.to_numpy(), of.subject.to_numpy(), ax=ax, title=says)
-        if ax.get_legend(): ax.get_legend().remove()                              # people, whom a reader cannot know
-    axs[0].set_ylabel(fill(title, 30), fontsize=12)
-    return fig
+spelled = dict(dws='downstairs', ups='upstairs', wlk='walking', jog='jogging', std='standing', sit='sitting', walking_downstairs='downstairs', walking_upstairs='upstairs', laying='lying')
+order   = ('walking','upstairs','downstairs','jogging','standing','sitting','lying')     # of activities, in every picture
+colours = dict(zip(order, plt.get_cmap('tab10').colors))
 
-def embedding_map(ax, name, encoder, segs, n=1500):
-    "t-SNE, a colour an activity; empty for what has no embedding before it is fitted"
-    ax.set(title=name, xticks=[], yticks=[])
-    if hasattr(encoder, 'fit'): return
+# ---- points ---------------------------------------------------------------------------------------------------------------------------------------
+
+def in_words(labels): return np.array([spelled.get(l, l) for l in labels])
+
+def map_points(encoder, segs, n=1500):
+    "Where a t-SNE of its embeddings has n segments, and what they are"
     some = segs[np.sort(np.random.default_rng(0).permutation(len(segs))[:n])]
-    plot_embeddings(get_embeddings(encoder, some) if isinstance(encoder, nn.Module) else encoder(some.X), some.labels, ax=ax, title=name)
+    ax = plot_embeddings(get_embeddings(encoder, some) if isinstance(encoder, nn.Module) else encoder(some.X), some.labels)
+    plt.close(ax.figure)
+    of = {c.get_label(): c.get_offsets().data.astype(np.float32) for c in ax.collections}
+    return {'map': np.concatenate([*of.values()]), 'map label': in_words(np.repeat([*of], [*map(len, of.values())]))}
 
-def map_points(encoder, segs):
-    "{activity: (n, 2)}: where `embedding_map` has its segments"
-    fig, ax = plt.subplots()
-    embedding_map(ax, '', encoder, segs)
-    plt.close(fig)
-    return {c.get_label(): c.get_offsets().data.astype(np.float32) for c in ax.collections}
+def answer_points(table):
+    "Truth and answer of each segment; of numbers also whose it is, as a number"
+    of = table.query("level=='segment'")
+    if of.true.dtype.kind=='f': return dict(true=of.true.to_numpy(np.float32), predicted=of.predicted.to_numpy(np.float32), subject=np.unique(of.subject, return_inverse=True)[1].astype(np.uint8))
+    return dict(true=in_words(of.true), predicted=in_words(of.predicted))
 
-def side_by_side(maps):
-    "maps: {method: {set: {activity: (n, 2)}}}. Of each set two rows of methods, the same colours in all"
-    sets, columns = list(next(iter(maps.values()))), (len(maps)+1)//2
-    fig  = plt.figure(figsize=(2.7*columns+1.6, 5.8*len(sets)), layout='constrained')
-    for part,name in zip(np.atleast_1d(fig.subfigures(len(sets), 1)), sets):
+# ---- pictures -------------------------------------------------------------------------------------------------------------------------------------
+
+def side_by_side(of, tasks, draw, height):
+    "of: {method: {'task what': array}}; tasks: {task: title}. Of each task two rows of methods, drawn by draw(ax, {what: array})"
+    columns = (len(of)+1)//2
+    fig     = plt.figure(figsize=(2.5*columns+1.4, 2*height*len(tasks)), layout='constrained')
+    for part,(task,title) in zip(np.atleast_1d(fig.subfigures(len(tasks), 1)), tasks.items()):
         axs = part.subplots(2, columns).ravel()
         for ax in axs: ax.axis('off')
-        for ax,(method,of) in zip(axs, maps.items()):
-            for label,xy in of[name].items(): ax.scatter(*xy.T, s=3, alpha=.6, lw=0, label=label)
-            ax.axis('on'); ax.set(xticks=[], yticks=[]); ax.set_title(fill(method, 30), fontsize=10)
-        part.suptitle(name, fontsize=13); part.legend(*axs[0].get_legend_handles_labels(), markerscale=5, fontsize=10, frameon=False, loc='outside right center')
-    return fig
+        for ax,(method,arrays) in zip(axs, of.items()):
+            ax.axis('on')
+            draw(ax, {key[len(task)+1:]: a for key,a in arrays.items() if key.startswith(f'{task} ')})
+            ax.set_title(fill(method, 28), fontsize=9)
+        part.suptitle(title, fontsize=13)
+        yield part, axs[:len(of)].tolist()
+
+def maps(of, tasks):
+    "The embeddings of each method, a colour an activity"
+    def draw(ax, p):
+        for label in order: ax.scatter(*p['map'][p['map label']==label].T, s=3, alpha=.6, lw=0, color=colours[label])
+        ax.set(xticks=[], yticks=[])
+    for part,axs in side_by_side(of, tasks, draw, 2.9):
+        part.legend([Line2D([], [], marker='o', lw=0, color=c) for c in colours.values()], [*colours], fontsize=10, frameon=False, loc='outside right center')
+    return part.figure
+
+def confusions(of, tasks):
+    "Of each true activity (a row) the share that was given each answer (a column)"
+    def draw(ax, p): plot_confusion(p['true'], p['predicted'], [l for l in order if l in p['true']], ax=ax).set(xlabel='', ylabel='')
+    for part,axs in side_by_side(of, tasks, draw, 3.1):
+        first_column, last_row = axs[::(len(axs)+1)//2], axs[len(axs)//2:]
+        for ax in axs:
+            ax.set_yticklabels([t.get_text().split(' (')[0] for t in ax.get_yticklabels()] if ax in first_column else [])
+            if ax not in last_row: ax.set_xticklabels([])
+        part.supylabel('truth'), part.supxlabel('answer')
+    return part.figure
+
+def gaits(of, tasks):
+    "Predicted against true, a colour a person; the same axes for all methods"
+    def draw(ax, p):
+        plot_predicted(p['true'], p['predicted'], p['subject'], ax=ax).set(xlabel='', ylabel='')
+        if ax.get_legend(): ax.get_legend().remove()                              # people, whom a reader cannot know
+    for part,axs in side_by_side(of, tasks, draw, 2.9):
+        low, high = (f([f(ax.get_xlim()+ax.get_ylim()) for ax in axs]) for f in (min, max))
+        for ax in axs: ax.set(xlim=(low, high), ylim=(low, high))
+        part.supxlabel('true'), part.supylabel('predicted')
+    return part.figure

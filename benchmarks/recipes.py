@@ -18,6 +18,7 @@ class Recipe:
     options:dict = field(default_factory=dict)                             # of the learner
     learner:Callable = relcon_learner                                      # f(dls, [distance,] arch=, **options)
     way:dict     = field(default_factory=lambda: grouped)                  # how batches are drawn: of `relcon_dls`
+    call:str     = None                                                    # what a user of the library writes, where it is not what `argument` makes of the rest
     def record(self):
         "What a record says of it: plain values, functions by their names"
         def plain(v): return {k: plain(x) for k,x in v.items()} if isinstance(v, dict) else list(v) if isinstance(v, tuple) else getattr(v, '__name__', v)
@@ -61,10 +62,10 @@ methods = dict(
     ours   =Recipe("joint_learner (SimCLR, AugPred and RelCon's ranking)", 'apart', our_options, relcon_of_all))
 
 steps = dict(                                                              # back from ours, a thing at a time
-    ours_alone   =Recipe("without the ranking: SimCLR and AugPred", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner),
-    ours_unasked =Recipe("without AugPred's questions", 'apart', our_options|dict(aug_pred=None), relcon_of_all),
-    ours_even    =Recipe('segments drawn evenly, not by motion', 'apart', our_options|dict(by_motion=False), relcon_of_all),
-    ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all),
+    ours_alone   =Recipe("without the ranking: SimCLR and AugPred", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner, call='simclr_learner(dls, crop=96, aug_pred=4., by_motion=True)'),
+    ours_unasked =Recipe("without AugPred's questions", 'apart', our_options|dict(aug_pred=None), relcon_of_all, call='joint_learner(dls, aug_pred=None)'),
+    ours_even    =Recipe('segments drawn evenly, not by motion', 'apart', our_options|dict(by_motion=False), relcon_of_all, call='joint_learner(dls, by_motion=False)'),
+    ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all, call='joint_learner(dls, crop=128)'),
     ours_motif   =Recipe("ranked by the paper's distance, of segments with their gravity", 'motif', beside_views, relcon_of_all),
     ours_spectrum=Recipe('ranked by spectra alone', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
     ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', our_options|dict(shortlist=None), way=small|dict(by_motion=True)))
@@ -119,9 +120,10 @@ beside  = dict(untrained='the encoder untrained', supervised='the encoder traine
 def says(name): return beside.get(name) or recipes[name].says
 
 def argument(name):
-    "How a user of the library asks for an ablation"
+    "How a user of the library asks for an ablation, or for a step back from joint_learner"
     def call(f, *args, **options): return f"{f}({', '.join([*args, *(f'{k}={v!r}' for k,v in options.items())])})"
     recipe = recipes[name]
+    if recipe.call:    return recipe.call
     if recipe.options: return call('relcon_learner', 'dls', **recipe.options)
     of_learner, of_network = distances.get(recipe.distance, ({}, {}))
     if of_learner: return call('motif_learner', 'dls', **of_learner)

@@ -1,13 +1,15 @@
 "Who comes into a batch, by loops; an epoch follows from its seed and number; batches from a store are those from memory"
 import pickle
+from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
 from tsai_relcon.batches import GroupDL, StoreDL, _others, count_rows, deal, draw_rows, motion, relcon_dls, segment_dls
+from tsai_relcon.callback import n_candidates
 from tsai_relcon.core import subject_marks
-from tsai_relcon.learner import motif_learner, pretrained_on, relcon_learner, save_weights, weights_info
+from tsai_relcon.learner import joint_learner, motif_learner, pretrained_on, relcon_learner, save_weights, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.splits import subject_splits
@@ -208,13 +210,28 @@ def test_segments_know_their_own_rate(few, rate):
     with pytest.raises(ValueError, match='`rate`'): relcon_dls(few[::3], n_groups=4, n_within=3, rate=rate)
 
 def test_all_others_are_candidates_in_plain_batches_of_a_store_the_last_shorter_one_too(few, store):
-    from tsai_relcon.learner import relcon_learner
     dls = segment_dls(dls_of('store', few, store, anchors='all'), 50)
     sizes = [len(x) for x,_ in dls.train]
     assert sizes[-1]<50
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
     assert np.isfinite(learn.recorder.values[-1]).all()
+
+def test_groups_of_one_are_plain_batches(few, store):
+    "Of a store the plain batches are groups of one: an anchor's candidates are all others, however few they are"
+    dls = segment_dls(dls_of('store', few, store, anchors='all'), 50)
+    assert {n_candidates(c, dls.valid) for c in ('all','between','batch')}=={min(50, len(dls.valid.dataset))-1}
+    learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), candidates='between')
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)                                       # the last batch is shorter
+    assert np.isfinite(learn.recorder.values[-1]).all()
+
+def test_two_segments_of_a_store_are_too_few_to_be_ranked(few, tmp_path):
+    with create_store(tmp_path/'s', 50) as w:
+        for who,n in zip(np.unique(few.subject), (30, 30, 2)): w.append(np.concatenate([*few.X[few.subject==who][:n], few.X[0,:,:1]], 1).T, who)
+    dls = relcon_dls(open_store(tmp_path/'s', 128), n_groups=2, n_within=0, seed=0, splits=([0,1],[2]))
+    assert len(dls.valid.dataset)==2
+    for make in (partial(relcon_learner, segment_dls(dls, 16), 'euclidean'), partial(joint_learner, dls, 'spectrum', bs=16)):
+        with pytest.raises(ValueError, match='1 candidate'): make(arch_config=dict(nf=2))
 
 @pytest.mark.parametrize('n', [400, 395])
 def test_rows_that_are_dealt_are_all_there_and_none_twice_in_a_batch(n):

@@ -12,7 +12,7 @@ from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import add_noise, negate, random_augment, reverse
 from tsai_relcon.baselines import SimCLR
-from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
+from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with, remembered
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
@@ -288,14 +288,34 @@ def test_a_search_for_a_rate_leaves_no_mark(dls):
     net = MotifDistance(nf=4)
     learn = Learner(segment_dls(dls, 16), net, loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True)])
     with learn.no_bar(), learn.no_logging(): learn.lr_find(num_it=3, show_plot=False, suggest_funcs=None)
-    assert not hasattr(net, 'of_motion')
+    assert not remembered(net)
     silently(learn, 1)
-    assert net.of_motion is True
+    assert remembered(net)['motion_only'] is True
 
 def test_a_distance_of_motion_is_fitted_without_gravity(dls):
     learn = Learner(segment_dls(dls, 16), MotifDistance(nf=4), loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True), spy := Spy()])
     silently(learn, 1)
     for _, (target,), _ in spy.seen: torch.testing.assert_close(target.mean(-1), torch.zeros(len(target), 3), rtol=0, atol=1e-5)
+
+class Asked:
+    "A distance that counts how often it is asked"
+    def __init__(self, draws=False, func=None): self.n, self.draws, self.func = 0, draws, func
+    def __call__(self, *args): self.n += 1; return euclidean(*args)
+
+def counting(marked):
+    "A counter, and a distance around it of which `marked` says what draws: a partial, the function in it, or neither"
+    asked = Asked(marked=='function')
+    outer = partial(asked)
+    if marked=='partial': outer.draws = True
+    return asked, outer
+
+def test_what_a_distance_drew_is_not_served_again(few):
+    def asked(of, distance, epochs=3):
+        dls = relcon_dls(few[::3], n_groups=4, n_within=3, splits=subject_splits(few[::3].subject), seed=0, redraw=epochs, train_batches=2, valid_batches=1)
+        silently(make(dls, distance=distance), epochs)
+        return of.n
+    assert [asked(*counting(marked)) for marked in ('neither','function','partial')]==[3, 9, 9]
+    assert asked(both := Asked(True, func=euclidean), both)==9
 
 def test_views_are_for_the_encoder_and_the_ranking_sees_the_segments(dls):
     seen, clean = [], []

@@ -1,6 +1,9 @@
 "A fit that was broken off against the same fit in one go: killed anywhere, with a full disk, with damaged files"
 import errno, multiprocessing, os, pickle, random, resource, shutil, signal
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 import pytest
@@ -515,6 +518,15 @@ def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, s
     assert '0x' not in str(room._settings(prepared(again())))                                # nothing that another process would call otherwise
     fitted(again(), Checkpoint(tmp_path/'ck', resume=True))
 
+@dataclass
+class Noise:
+    sd: float
+
+@pytest.mark.parametrize('one, other', [(range(3), range(5)), ({0}, {1,2}), (Path('a'), Path('b')), (torch.float32, torch.float16), (slice(3), slice(5)), (Noise(1.), Noise(5.)), (1j, 2j), (b'a', b'b'), (np.array(['a',None], object), np.array(['b',None], object)),
+                                        (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (dict(a=add_noise), dict(a=scale))])
+def test_values_of_all_kinds_tell_fits_apart(one, other):
+    assert room._of_value(partial(euclidean, at=one))==room._of_value(partial(euclidean, at=deepcopy(one)))!=room._of_value(partial(euclidean, at=other))
+
 def prepared(learn):
     learn.create_opt()
     learn.n_epoch = 1
@@ -538,6 +550,12 @@ def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
     for learn,wrong in ((stage2(some), dict(length=99)), (stage2(some), dict(rate=60.)), (stage2(some), dict(epochs=10)), (stage2(some), dict(columns=1)), (stage1(some), dict(motion_only=True)), *((relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=r)) for r in (-50., 'fifty', np.inf, True)), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=50, length=100))):
         before = [p.clone() for p in learn.model.parameters()]
         with pytest.raises(ValueError, match='`rate` is|`length` is|which the learner tells itself'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
+        assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
+    for bad in (-50., '50', np.inf):                                                             # the data's own
+        without_rate.rate = bad
+        learn = simclr_learner(without_rate, arch_config=dict(nf=2))
+        before = [p.clone() for p in learn.model.parameters()]
+        with pytest.raises(ValueError, match='`rate` is'): fitted(learn, SaveWeights(tmp_path/'r.safetensors'))
         assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
     for wrong in ('60', -1, np.nan):
         with pytest.raises(ValueError, match='`seconds` is'): SaveWeights(tmp_path/'v.safetensors', seconds=wrong)

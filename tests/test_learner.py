@@ -250,6 +250,57 @@ def test_an_encoder_that_goes_on_from_a_file_knows_whom_it_met_before(few, tmp_p
         silently(learn, 1)
         assert pretrained_on(encoder_of(learn))==set(subject_marks(people[:2])) and all_of(make(of(people[2:4]), arch=encoder_of(learn)), 4)
 
+def test_what_is_known_of_the_segments_goes_with_the_network(few, tmp_path):
+    def of(X, rate): return relcon_dls(type(few)(X, few.subject, few.time, rate), n_groups=4, n_within=3)
+    first = simclr_learner(of(few.X, 50.), arch_config=dict(nf=2))
+    silently(first, 1)
+    def written(encoder, **kw): return [weights_info(save_weights(encoder, tmp_path/'e.safetensors', overwrite=True, **kw))[k] for k in ('rate','length')]
+    assert written(encoder_of(first))==written(first)==[50, 128]
+    encoder = load_encoder(tmp_path/'e.safetensors')
+    assert written(encoder)==[50, 128]
+    with pytest.raises(ValueError, match='`length` is 64; it was trained on 128 samples'): written(encoder, length=64)
+    shorter = type(few)(few.X[...,:64], few.subject, few.time, 50., few.labels)
+    for make in (simclr_learner, mvp_learner, partial(relcon_learner, distance='euclidean', n_augment=1, crop=48)):      # a crop is none of the segments' length
+        silently(learn := make(of(shorter.X, 50.), arch=load_encoder(tmp_path/'e.safetensors')), 1)
+        assert written(encoder_of(learn))==[50, 64]
+        assert len(evaluate(encoder_of(learn), shorter, folds=2, Cs=[1.]))
+
+def test_data_without_a_rate_leave_what_the_network_remembers(few, dls, tmp_path):
+    silently(first := simclr_learner(dls, arch_config=dict(nf=2)), 1)
+    without_rate = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
+    later = simclr_learner(without_rate, arch=encoder_of(first))
+    assert weights_info(save_weights(later, tmp_path/'l.safetensors'))['rate']==50
+    for model in (later, encoder_of(later)):
+        with pytest.raises(ValueError, match='`X` has 25 Hz'): get_embeddings(model, type(few)(few.X[:4], few.subject[:4], few.time[:4], 25.))
+
+def test_a_networks_own_info_is_no_file(dls, few):
+    class Own(nn.Module):
+        def __init__(self, **info): super().__init__(); self.info, self.net = info, nn.Linear(3, 4)
+        def forward(self, x): return self.net(x.mean(-1))
+    silently(simclr_learner(dls, arch=Own(rate=1e-3, subjects=12)), 1)
+    assert len(evaluate(Own(length=3), few, folds=2, Cs=[1.]))
+
+def test_a_distance_brought_back_by_load_keeps_whom_it_met(few, tmp_path):
+    people = np.unique(few.subject)
+    one, other = (relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3) for who in (people[:2], people[2:4]))
+    for make,kind,later in ((motif_learner, MotifDistance, relcon_learner), (masked_learner, MaskedDistance, rebar_learner)):
+        silently(learn := make(one, kind(nf=2), path=tmp_path), 1)
+        learn.save('kept')
+        back = make(one, kind(nf=2), path=tmp_path).load('kept')
+        assert pretrained_on(later(other, back, arch_config=dict(nf=2)))==set(subject_marks(people[:4])) and not hasattr(back.model, 'remembered')
+
+def test_an_encoder_takes_what_only_a_distance_tells_itself(dls, tmp_path):
+    learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), motion_only=True)
+    silently(learn, 1, cbs=SaveWeights(tmp_path/'e.safetensors', motion_only=True))
+    record = weights_info(tmp_path/'e.safetensors')['record']
+    assert record['motion_only'] is True and record['methods']=={'RelCon': dict(tau=.1, attention=None, motion_only=True, distance='euclidean_distances')}
+
+@pytest.mark.parametrize('make, name, options', [(simclr_learner, 'SimCLR', dict(crop=96)), (mvp_learner, 'MVPCallback', dict(r=.3)), (partial(joint_learner, distance='spectrum'), 'RelCon', dict(weight=.5, crop=96, aug_pred=4., shortlist=8))])
+def test_a_file_says_by_which_method_it_was_trained(make, name, options, dls, tmp_path):
+    learn  = make(dls, arch_config=dict(nf=2), **{k: v for k,v in options.items() if k not in ('aug_pred','shortlist')})
+    method = weights_info(save_weights(learn, tmp_path/'e.safetensors'))['record']['methods']
+    assert [*method]==[name] and method[name].items()>=options.items()
+
 def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
     learn.model.train()
@@ -259,7 +310,7 @@ def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
     assert {name: m.training for name,m in learn.model.named_modules()}==was and len(set(was.values()))==2
 
 def test_a_length_a_kind_and_a_batch_that_cannot_be_are_named(learn, dls, few, tmp_path):
-    with pytest.raises(ValueError, match="`length` is 99; the learner's segments have 128 samples"): save_weights(learn, tmp_path/'e.safetensors', length=99)
+    with pytest.raises(ValueError, match="`length` is 99; it was trained on 128 samples"): save_weights(learn, tmp_path/'e.safetensors', length=99)
     with pytest.raises(ValueError, match="`kind` is 'encoder'; known are 'distance', 'masked distance'"): load_distance(save_weights(learn, tmp_path/'e.safetensors'), kind='encoder')
     for wrong in (2.5, 0, True):
         with pytest.raises(ValueError, match=f'`bs` is {wrong}; wanted a whole number'): get_embeddings(learn, few.X[:4], bs=wrong)

@@ -88,7 +88,7 @@ def test_readme_names_every_notebook():
     readme = (root/'README.md').read_text()
     assert [n.name for n in notebooks+tutorials if str(n.relative_to(root)) not in readme]==[]
 
-of_readme = {'`joint_learner`': 'ours', '`augpred_learner`': 'augpred', '`simclr_learner`': 'simclr', '`relcon_learner`': 'relcon', '`mvp_learner`': 'mvp', '`rebar_learner`': 'rebar', 'the encoder untrained': 'untrained', 'features by hand': 'by_hand', "sktime's MiniRocket, ridge": 'minirocket'}
+of_readme = {'`joint_learner`': 'ours', 'the same without its ranking': 'ours_alone', '`augpred_learner`': 'augpred', '`simclr_learner`': 'simclr', '`relcon_learner`': 'relcon', '`mvp_learner`': 'mvp', '`rebar_learner`': 'rebar', 'the encoder untrained': 'untrained', 'features by hand': 'by_hand', "sktime's MiniRocket, ridge": 'minirocket'}
 
 def test_readmes_table_of_methods_says_what_the_records_say():
     table = (root/'README.md').read_text().split('## Which method?')[1].split('\n## ')[0]
@@ -98,6 +98,21 @@ def test_readmes_table_of_methods_says_what_the_records_say():
         scores = [json.loads(f.read_text())['scores'] for f in (root/'results/methods').glob(f'frozen_{name}_seed*.json')]
         def mean(task, *place): return f"{sum(reduce(getitem, place or ['segment'], s[task])['mean'] for s in scores)/len(scores):.3f}"[1:]
         assert rows[says]==[str(len(scores)), mean('motionsense'), mean('hapt'), mean('motionsense', 'few', '5'), mean('hapt', 'few', '5'), mean('moving_reality stride_time_s'), mean('mobgap speed_mps')], says
+
+def shown(number): return f'{number:.3f}'[1:]
+
+def test_readmes_sentences_on_methods_say_what_the_records_say():
+    text = (root/'README.md').read_text().split('What to believe of it:')[1].split('\n## ')[0]
+    def seeds_of(name): return {f.stem[-1]: json.loads(f.read_text())['scores'] for f in (root/'results/methods').glob(f'frozen_{name}_seed*.json')}
+    random, relcon = seeds_of('random'), seeds_of('relcon')
+    both = random.keys()&relcon.keys()
+    def means(task): return ' to '.join(shown(sum(of[s][task]['segment']['mean'] for s in both)/len(both)) for of in (relcon, random))
+    assert f"on stride time ({means('moving_reality stride_time_s')}) and speed ({means('mobgap speed_mps')})" in text and f"({['one seed','two seeds'][len(both)-1]}; in the same time" in text
+    def wharf(name): return [json.loads(f.read_text())['scores']['wharf'] for f in (root/'results/levers').glob(f'{name}_seed*.json')]
+    of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
+    assert ', '.join(f"{says} {shown(sum(s['linear'] for s in wharf(name))/len(wharf(name)))}" for says,name in of.items())+'.' in text
+    sds = [s['linear_sd_folds'] for name in of.values() for s in wharf(name)]
+    assert f'sd over folds {min(sds):.2f} to {max(sds):.2f}'.replace('0.', '.') in text
 
 def test_the_report_of_methods_is_that_of_the_records(monkeypatch):
     monkeypatch.syspath_prepend(str(root/'benchmarks'))

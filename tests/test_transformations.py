@@ -82,6 +82,7 @@ def test_options_reach_the_learner(panel):
     X, *_ = panel
     t = RelConTransformer(**quick, options=dict(projection=(8,4), n_augment=1)).fit(X[:40])
     assert isinstance(t.encoder_, RelConResNet34) and t.transform(X[:2]).shape==(2,8)
+    for channels in (1, 2): assert RelConTransformer(**quick, options=dict(n_augment=2)).fit(X[:40,:channels]).transform(X[:2,:channels]).shape==(2,8)     # without what three channels want
 
 def test_another_architecture(panel):
     X, y = panel[:2]

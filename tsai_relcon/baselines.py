@@ -24,7 +24,7 @@ from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
-from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, check_finite, no_loss
+from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
@@ -338,7 +338,7 @@ def _mended_mvp():
             self.kept = None
         told_to_checkpoints = property(lambda self: dict(r=self.r))
         def before_batch(self):
-            check_finite(self.x)
+            self.segments(self.x)
             if self.training: return super().before_batch()
             with no_random(batch_number(self)): super().before_batch()     # in validation the same samples are masked every epoch
         def after_epoch(self): pass                               # nothing is written; it would look for a row of the recorder

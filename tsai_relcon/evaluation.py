@@ -194,8 +194,8 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
 @dataclass
 class _Embedded:
     "Embeddings that remember whose recordings trained their encoder"
-    Z:    np.ndarray
-    info: dict
+    Z:          np.ndarray
+    remembered: dict
     def __call__(self, X): return self.Z
 
 @dataclass

@@ -16,6 +16,7 @@ __all__ = ['plain_adam', 'distance_kinds', 'check_dls', 'check_cbs', 'check_trai
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
 import json, time
+from copy import copy
 from contextlib import contextmanager
 from inspect import signature
 from functools import partial
@@ -43,8 +44,8 @@ from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, 
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .checkpoint import Checkpoint, new_path, write_whole
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, info_of, marks_of, marks_of_model, n_candidates, no_loss, ranking_metrics, reconstruction_error
+from .checkpoint import Checkpoint, methods_of, new_path, write_whole
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, marks_of_model, n_candidates, no_loss, ranking_metrics, reconstruction_error, remembered
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
@@ -117,19 +118,17 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
 distance_kinds = dict(distance=MotifDistance)             # what a file of weights calls each class of distances; `baselines` adds its own
 
 def known_of(model)->dict:
-    "What is known of a model's training, 'rate' and 'length' among it: of a Learner by its data, of others by their file, or as they remember"
-    if isinstance(model, Learner): return dict(rate=getattr(model.dls, 'rate', None), length=getattr(model.dls, 'len', None))
-    net = without_head(model)
-    rate = getattr(net, 'of_rate', None)
-    return info_of(net) | ({} if rate is None else dict(rate=rate))
+    "What is known of the segments that trained a model, 'rate' and 'length' among it: of a Learner by its data, else as its network or its file remembers"
+    if not isinstance(model, Learner): return remembered(model)
+    of_data = {k: getattr(model.dls, of, None) for k,of in dict(rate='rate', length='len').items()}
+    return remembered(model.model) | {k: v for k,v in of_data.items() if v is not None}
 
 def fitted_on_motion(distance):
     "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
     if isinstance(distance, Learner):
         known, callback = fitted_on_motion(distance.model), getattr(distance, 'motif_reconstruction', None)
         return known if known is not None or callback is None else callback.motion_only                     # where weights were brought back by fastai's `load`
-    net = uncompiled(distance)
-    return getattr(net, 'of_motion', known_of(net).get('record', {}).get('motion_only'))
+    return remembered(distance).get('motion_only')
 
 def loaded_distance(distance, rate, kind:str='distance', names=plain_distances): # kind: of `distance_kinds`; names: of distances that are no files
     "A distance from its file; what is no file stays what it is"
@@ -139,10 +138,18 @@ def loaded_distance(distance, rate, kind:str='distance', names=plain_distances):
 
 def fitting_distance(distance, kind, dls):
     "A distance for these data, from a Learner, a network, a name or a function"
-    if isinstance(distance, Learner): check_trained_rate(distance, dls, 'distance')
-    distance = uncompiled(distance.model if isinstance(distance, Learner) else distance)
+    if isinstance(distance, Learner):
+        check_trained_rate(distance, dls, 'distance')
+        distance = _without_learner(distance)
+    distance = uncompiled(distance)
     if isinstance(distance, kind): check_network(distance, kind, dls, 'distance')
     return distance
+
+def _without_learner(learn):
+    "A distance that knows what its learner knows of its training, also where weights were brought back by fastai's `load`"
+    net = copy(uncompiled(learn.model))
+    net.remembered = remembered(net) | dict(subjects=marks_of(learn.dls) | marks_of_model(net), motion_only=fitted_on_motion(learn))
+    return net
 
 @contextmanager
 def evaluating(model):
@@ -403,8 +410,9 @@ def _training_record(learn):
     return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
 
 def _fitted_how(learn):
-    known = fitted_on_motion(learn)
-    return {} if known is None else dict(motion_only=known)
+    "By which methods a learner trains, and of a distance whether without gravity"
+    known, methods = fitted_on_motion(learn), methods_of(learn) if isinstance(learn, Learner) else {}
+    return (dict(methods=methods) if methods else {}) | ({} if known is None else dict(motion_only=known))
 
 def check_unchanged(learn):
     "Raises ValueError for a Learner that changes its segments before the network sees them"
@@ -412,24 +420,23 @@ def check_unchanged(learn):
     if changed: raise ValueError(f"`learn` changes its segments by {', '.join(changed)} before it encodes them, which a file of weights cannot hold; pretrain without, or save learn.model and do the same yourself")
 
 def _data_of(learn, rate=None, length=None):
-    "Rate and length of the segments that trained a learner or a model, as they tell it or it is given. Raises ValueError where no rate is known, or what is given is another"
-    if not isinstance(learn, Learner): return _one_rate(rate, known_of(learn).get('rate'), 'it was trained on'), None if length is None else check_count('length', length)
-    with no_random(): here = learn.dls.len                 # tsai's draw a batch to know
-    if length is not None and length!=here: raise ValueError(f"`length` is {length!r}; the learner's segments have {here} samples")
-    return _one_rate(rate, getattr(learn.dls, 'rate', None), "the learner's data have"), here
+    "Rate and length of the segments that trained a learner or a model, as it knows them or they are given. Raises ValueError where no rate is known, or what is given is another"
+    with no_random(): known = known_of(learn)              # tsai's dls draw a batch to know
+    rate, length = _given_or_known('rate', rate, known, check_rate), _given_or_known('length', length, known, partial(check_count, 'length'))
+    if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
+    return rate, length
 
-def _one_rate(rate, known, says):
-    "The rate that is given, or known. Raises ValueError where there is neither, or both and they differ"
-    if rate is not None: rate = check_rate(rate)
-    if rate is not None and known is not None and not np.isclose(rate, known): raise ValueError(f"`rate` is {rate:g}; {says} {known:g} Hz")
-    if rate is None and known is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
-    return rate if known is None else known
+def _given_or_known(name, given, known, check):
+    "What is given, or known; None if neither. Raises ValueError for what cannot be, and where both are there and they differ"
+    given, known = (None if v is None else check(v) for v in (given, known.get(name)))
+    if None not in (given, known) and not np.isclose(given, known): raise ValueError(f"`{name}` is {given:g}; it was trained on {known:g}{dict(rate=' Hz', length=' samples')[name]}")
+    return given if known is None else known
 
 def what_to_save(learn, rate=None, length=None, **record)->tuple:
     "What `save_weights` writes of a Learner or a model: kind, configuration, tensors, rate, length. Raises ValueError for what it refuses"
     if isinstance(learn, Learner):
         check_unchanged(learn)
-        if told := [name for name in ('columns','epochs','motion_only') if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r}, which the learner tells itself; wanted another name")
+        if told := [name for name in ('columns','epochs', *_fitted_how(learn)) if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r}, which the learner tells itself; wanted another name")
     return *_kind(encoder_of(learn)), *_data_of(learn, rate, length)
 
 def save_weights(learn,                 # Learner or model: a `RelConResNet34` or a `MotifDistance`
@@ -440,9 +447,9 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
                  **record               # Whatever else should be known of the training: numbers and text
                 )->Path:
     "Write encoder or distance with its configuration as safetensors. Raises FileExistsError for a file that is there, ValueError if the rate is unknown"
-    path, is_learner = new_path(path, overwrite), isinstance(learn, Learner)
+    path = new_path(path, overwrite)
     kind, config, state, rate, length = what_to_save(learn, rate, length, **record)
-    info = dict(format=_format, kind=kind, config=config, rate=check_rate(rate), length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**_fitted_how(learn), **(_training_record(learn) if is_learner else {}), **record})
+    info = dict(format=_format, kind=kind, config=config, rate=rate, length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**_fitted_how(learn), **_training_record(learn), **record})
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
 
@@ -465,7 +472,7 @@ def _load(path, kind, make, rate):
     if rate is not None and not np.isclose(check_rate(rate), info['rate'], rtol=1e-3): raise ValueError(f"`path`: {path} was trained on {info['rate']:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     model = make(info['config'])
     with safe_open(path, 'pt') as f: _load_state(model, {k: f.get_tensor(k) for k in f.keys()}, f"`path`: {path}")
-    model.info = info
+    model.info, model.remembered = info, dict(rate=info['rate'], length=info['length'], subjects=set(info['subjects']), motion_only=info['record'].get('motion_only'))
     return model.eval()
 
 def _load_state(model, state, name):

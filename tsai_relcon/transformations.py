@@ -29,7 +29,7 @@ from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
 from .splits import subject_splits
 from .models import RelConResNet34
-from .learner import embed_segments, encoder_of, known_of, load_distance, load_encoder, motif_learner, relcon_learner
+from .learner import embed_segments, encoder_of, load_distance, load_encoder, motif_learner, relcon_learner
 from .probes import check_options, finetune_regression, protocols
 
 # %% ../nbs/13_transformations.ipynb #0a29cddb
@@ -56,7 +56,7 @@ def _encodable(X):
 
 def _for_encoder(X, encoder):
     "The same for an encoder. Tells what is unlike the segments that its file is of; raises ValueError for other channels"
-    X, trained = _encodable(X), known_of(encoder)
+    X, trained = _encodable(X), getattr(encoder, 'info', {})
     if X.shape[1]!=encoder.c_in: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {encoder.c_in}")
     if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder of the file was trained on {trained['length']}")
     if trained.get('unit')=='g':
@@ -227,7 +227,9 @@ class RelConTransformer(BaseTransformer):
         with no_random(seed):
             distance = self.distance
             if distance is None: distance = _fit_distance(dls, self.distance_epochs, self.distance_lr, self.verbose)
-            learn = relcon_learner(dls, distance, metrics=[], **self._options())
+            options = self._options()
+            if options.get('n_augment'): options = dict(fs=_augmentations(dls.vars, dls.len)) | options
+            learn = relcon_learner(dls, distance, metrics=[], **options)
             bar, log = _quiet(learn, self.verbose)
             with bar, log: learn.fit_one_cycle(self.epochs, self.lr)
         return _encoder(learn)
