@@ -51,7 +51,7 @@ def done(args, stage, name, seed):
     "Is there a record? What `--record` lacks of it is copied there. Raises ValueError for one of other settings"
     path = record_path(args, stage, name, seed)
     if args.record and not path.exists(): path = published(args, path)
-    if not path.exists(): return False
+    if not path.exists() or stage=='pictures' and not path.with_suffix('.npz').exists(): return False
     record = json.loads(path.read_text())
     then, now = record['settings'], {k: vars(args)[k] for k in settings}
     if 'recipe' in record: then, now = then|dict(recipe=record['recipe']), now|dict(recipe=recipe_of(name))

@@ -137,10 +137,11 @@ def against_ours(scores, order):
 the_papers = dict(no_augment=(-5.42,-12.5,-17.93), no_revin=(-11.66,-3.81,-4.11), no_sparsemax=(-.87,-5.06,-7.11), no_within=(-1.40,-4.49,-7.25), log_ratio=(-3.64,-1.45,1.39), binary=(-6.86,-5.63,-9.03))
 compared   = {'speed r': [segments['speed (r)']], 'segment F1': [(t,'segment') for t in activities], 'workout F1': [(t,'workout') for t in activities], 'stride time r': [segments['stride time (r)']]}
 
+def over(scores, name, places): return pd.concat([chosen(scores, ['frozen'], name, place)['mean'] for place in places], axis=1).mean(axis=1)      # by seed
+
 def percent(scores, name, base, places):
     "Change of a mean over columns, in percent of a recipe's with the same seeds"
-    with_it  = [pd.concat([chosen(scores, ['frozen'], n, place)['mean'] for place in places], axis=1).mean(axis=1) for n in (name, base)]
-    both     = pd.concat(with_it, axis=1).dropna()
+    both = pd.concat([over(scores, n, places) for n in (name, base)], axis=1).dropna()
     return 100*(both[0].mean()/both[1].mean()-1) if len(both) else None
 
 def seeds_of_both(scores, name, base): return len(differences(scores, name, base, segments['MotionSense']))
@@ -149,7 +150,7 @@ def not_yet(done, names, there): return [f"Not {done} yet: {'; '.join(map(says, 
 
 def spread_in_percent(scores, name, places):
     "Sd over a recipe's seeds of a mean over columns, in percent"
-    of = pd.concat([chosen(scores, ['frozen'], name, place)['mean'] for place in places], axis=1).mean(axis=1)
+    of = over(scores, name, places)
     return 100*of.std()/of.mean()
 
 def ablation_section(scores, runs):
@@ -206,7 +207,7 @@ def fine_tuning_section(scores, tuned, order):
 
 drawn = dict(maps=maps, confusions=confusions, gaits=gaits)
 shown = dict(maps       ="Maps of the frozen embeddings (t-SNE of 1,500 segments; MiniRocket is fitted, and has none). Worth a look: whether stairs and walking lie apart.",
-             confusions ="Confusion matrices of the linear probe: of each activity (a row) the share that was given each answer.",
+             confusions ="Confusion matrices of the probes: of each activity (a row) the share that was given each answer. Worth a look: stairs, and sitting.",
              gaits      ="Gait as predicted against the truth, a colour a person; r of all people pooled. The people of stride time walk after a stroke, one of them with strides near two seconds.")
 
 def draw_pictures(folder):
@@ -215,11 +216,11 @@ def draw_pictures(folder):
     if not files: return
     def read(path):
         with np.load(path, allow_pickle=False) as points: return dict(points)
-    of = {says(name): read(path) for name,path in files.items()}
+    of = {says(name).split(' (')[0]: read(path) for name,path in files.items()}
     tasks = dict(maps={t: said[t] for t in activities}, confusions={t: said[t] for t in activities}, gaits={'moving_reality stride_time_s': 'stride time, s', 'mobgap speed_mps': 'speed, m/s'})
     for name,draw in drawn.items():
         has = {method: points for method,points in of.items() if name!='maps' or f'{activities[0]} map' in points}
-        draw(has, tasks[name]).savefig(folder/f'methods/{name}.png', dpi=80)
+        if has: draw(has, tasks[name]).savefig(folder/f'methods/{name}.png', dpi=80)
 
 def pictures(folder):
     "Lines: each picture, and what it shows"

@@ -54,15 +54,17 @@ def maps(of, tasks):
     def draw(ax, p):
         for label in order: ax.scatter(*p['map'][p['map label']==label].T, s=3, alpha=.6, lw=0, color=colours[label])
         ax.set(xticks=[], yticks=[])
-    for part,axs in side_by_side(of, tasks, draw, 2.9):
-        part.legend([Line2D([], [], marker='o', lw=0, color=c) for c in colours.values()], [*colours], fontsize=10, frameon=False, loc='outside right center')
+    for task,(part,axs) in zip(tasks, side_by_side(of, tasks, draw, 2.9)):
+        known = [l for l in order if l in next(iter(of.values()))[f'{task} map label']]
+        part.legend([Line2D([], [], marker='o', lw=0, color=colours[l]) for l in known], known, fontsize=10, frameon=False, loc='outside right center')
     return part.figure
 
 def confusions(of, tasks):
     "Of each true activity (a row) the share that was given each answer (a column)"
     def draw(ax, p): plot_confusion(p['true'], p['predicted'], [l for l in order if l in p['true']], ax=ax).set(xlabel='', ylabel='')
     for part,axs in side_by_side(of, tasks, draw, 3.1):
-        first_column, last_row = axs[::(len(axs)+1)//2], axs[len(axs)//2:]
+        columns = (len(axs)+1)//2
+        first_column, last_row = axs[::columns], axs[columns:] or axs
         for ax in axs:
             ax.set_yticklabels([t.get_text().split(' (')[0] for t in ax.get_yticklabels()] if ax in first_column else [])
             if ax not in last_row: ax.set_xticklabels([])

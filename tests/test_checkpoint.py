@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from fastai.callback.core import Callback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from fastai.callback.training import GradientAccumulation
-from fastai.learner import Metric
+from fastai.learner import Learner, Metric
 from fastai.optimizer import OptimWrapper, SGD, ranger
 from fastai.torch_core import params, set_seed
 from tsai.data.core import get_ts_dls
@@ -20,11 +21,11 @@ import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
 from tsai_relcon.baselines import MaskedDistance, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import KeepBest, StopOnInterrupt
+from tsai_relcon.callback import KeepBest, PretextCallback, StopOnInterrupt, no_loss
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import SaveWeights, fitted_on_motion, motif_learner, relcon_learner, weights_info
+from tsai_relcon.learner import SaveWeights, encoder_of, fitted_on_motion, motif_learner, relcon_learner, save_weights, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.plain_distances import spectrum_distances
 from tsai_relcon.splits import subject_splits
@@ -518,12 +519,31 @@ def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, s
     assert '0x' not in str(room._settings(prepared(again())))                                # nothing that another process would call otherwise
     fitted(again(), Checkpoint(tmp_path/'ck', resume=True))
 
+def test_a_resumed_fit_knows_its_segments(some, tmp_path):
+    for where in ('first','end'):
+        broken(stage2(some), tmp_path/where, *places[where])
+        fitted(learn := stage2(some), Checkpoint(tmp_path/where, resume=True))
+        fitted(again := stage2(some), Checkpoint(tmp_path/where, resume=True))                    # nothing is left of it
+        for l in (learn, again): assert weights_info(save_weights(encoder_of(l), tmp_path/'e.safetensors', overwrite=True))['length']==some.X.shape[2]
+
+class OwnPretext(PretextCallback):
+    "A pretext of a user's, with options that are no plain values"
+    def __init__(self, axes=None, of=None, length=8): self.axes, self.of, self.length = axes, of, length
+    def pretext(self, x): self.learn.yb = (x.mean(-1),)
+    def loss_func(self, z, y): return z.square().mean()
+
+def test_options_of_all_kinds_may_be_saved(some, tmp_path):
+    def make(): return Learner(grouped(some), RelConResNet34(nf=2), loss_func=no_loss, cbs=OwnPretext(np.ones(3), {(1,2): add_noise}))
+    fitted(learn := make(), SaveWeights(tmp_path/'w.safetensors'), Checkpoint(tmp_path/'ck'), n=1)
+    assert weights_info(tmp_path/'w.safetensors')['record']['methods']=={'OwnPretext': {'of': {'(1, 2)': "'add_noise'"}, 'length': 8}} and learn.own_pretext.length==8
+    fitted(make(), Checkpoint(tmp_path/'ck', resume=True), n=1)
+
 @dataclass
 class Noise:
     sd: float
 
 @pytest.mark.parametrize('one, other', [(range(3), range(5)), ({0}, {1,2}), (Path('a'), Path('b')), (torch.float32, torch.float16), (slice(3), slice(5)), (Noise(1.), Noise(5.)), (1j, 2j), (b'a', b'b'), (np.array(['a',None], object), np.array(['b',None], object)),
-                                        (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (dict(a=add_noise), dict(a=scale))])
+                                        (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (np.zeros(2, int), np.zeros(2)), (pd.Series(range(10**4)), pd.Series(range(10**4)).mask(lambda s: s==5000, 0)), ({add_noise: 1}, {scale: 1}), (dict(a=add_noise), dict(a=scale))])
 def test_values_of_all_kinds_tell_fits_apart(one, other):
     assert room._of_value(partial(euclidean, at=one))==room._of_value(partial(euclidean, at=deepcopy(one)))!=room._of_value(partial(euclidean, at=other))
 

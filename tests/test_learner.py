@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
-from tsai_relcon.callback import StopOnInterrupt, n_candidates
+from tsai_relcon.callback import RelCon, StopOnInterrupt, n_candidates, remembered
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.data.core import DataLoaders
@@ -20,7 +21,7 @@ from fastai.learner import load_learner
 from fastai.torch_core import set_seed
 from torch.utils.data import TensorDataset
 from tsai_relcon.augment import add_noise, mild_augmentations, scale
-from tsai_relcon.baselines import MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
+from tsai_relcon.baselines import REBAR, MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance
@@ -270,8 +271,15 @@ def test_data_without_a_rate_leave_what_the_network_remembers(few, dls, tmp_path
     without_rate = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
     later = simclr_learner(without_rate, arch=encoder_of(first))
     assert weights_info(save_weights(later, tmp_path/'l.safetensors'))['rate']==50
+    assert weights_info(save_weights(later, tmp_path/'m.safetensors', rate=25.))['rate']==25           # whoever knows the data is believed
     for model in (later, encoder_of(later)):
         with pytest.raises(ValueError, match='`X` has 25 Hz'): get_embeddings(model, type(few)(few.X[:4], few.subject[:4], few.time[:4], 25.))
+
+def test_a_file_that_tells_no_subjects_is_read(dls, tmp_path):
+    path = save_weights(relcon_learner(dls, 'euclidean', arch_config=dict(nf=2)), tmp_path/'e.safetensors')
+    with safe_open(path, 'pt') as f: info, state = json.loads(f.metadata()['tsai_relcon']), {k: f.get_tensor(k) for k in f.keys()}
+    save_file(state, path, metadata=dict(tsai_relcon=json.dumps({k: v for k,v in info.items() if k!='subjects'})))
+    assert not pretrained_on(load_encoder(path))
 
 def test_a_networks_own_info_is_no_file(dls, few):
     class Own(nn.Module):
@@ -288,16 +296,18 @@ def test_a_distance_brought_back_by_load_keeps_whom_it_met(few, tmp_path):
         learn.save('kept')
         back = make(one, kind(nf=2), path=tmp_path).load('kept')
         assert pretrained_on(later(other, back, arch_config=dict(nf=2)))==set(subject_marks(people[:4])) and not hasattr(back.model, 'remembered')
+        assert set(remembered(RelCon(back).distance if kind is MotifDistance else REBAR(back).distance)['subjects'])==set(subject_marks(people[:2]))
 
 def test_an_encoder_takes_what_only_a_distance_tells_itself(dls, tmp_path):
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), motion_only=True)
     silently(learn, 1, cbs=SaveWeights(tmp_path/'e.safetensors', motion_only=True))
-    record = weights_info(tmp_path/'e.safetensors')['record']
-    assert record['motion_only'] is True and record['methods']=={'RelCon': dict(tau=.1, attention=None, motion_only=True, distance='euclidean_distances')}
+    later = relcon_learner(dls, 'euclidean', arch=load_encoder(tmp_path/'e.safetensors'))
+    record = weights_info(save_weights(later, tmp_path/'l.safetensors', motion_only=False))['record']
+    assert record['motion_only'] is False and record['methods']['RelCon'].items()>=dict(tau=.1, motion_only=False, distance='euclidean_distances', loss='relative', candidates='all', weight=None).items()
 
-@pytest.mark.parametrize('make, name, options', [(simclr_learner, 'SimCLR', dict(crop=96)), (mvp_learner, 'MVPCallback', dict(r=.3)), (partial(joint_learner, distance='spectrum'), 'RelCon', dict(weight=.5, crop=96, aug_pred=4., shortlist=8))])
+@pytest.mark.parametrize('make, name, options', [(simclr_learner, 'SimCLR', dict(crop=96, tau=.1)), (simclr_learner, 'SimCLR', dict(crop=None)), (mvp_learner, 'MVPCallback', dict(r=.3)), (partial(joint_learner, distance='spectrum'), 'RelCon', dict(weight=.5, crop=96, aug_pred=4., shortlist=8))])
 def test_a_file_says_by_which_method_it_was_trained(make, name, options, dls, tmp_path):
-    learn  = make(dls, arch_config=dict(nf=2), **{k: v for k,v in options.items() if k not in ('aug_pred','shortlist')})
+    learn  = make(dls, arch_config=dict(nf=2), **{k: v for k,v in options.items() if k not in ('aug_pred','shortlist')})          # which it has by itself
     method = weights_info(save_weights(learn, tmp_path/'e.safetensors'))['record']['methods']
     assert [*method]==[name] and method[name].items()>=options.items()
 

@@ -5,6 +5,7 @@ from functools import reduce
 from importlib.metadata import metadata, version
 from operator import getitem
 from pathlib import Path
+import numpy as np
 import pytest
 import tomllib
 
@@ -99,20 +100,43 @@ def test_readmes_table_of_methods_says_what_the_records_say():
         def mean(task, *place): return f"{sum(reduce(getitem, place or ['segment'], s[task])['mean'] for s in scores)/len(scores):.3f}"[1:]
         assert rows[says]==[str(len(scores)), mean('motionsense'), mean('hapt'), mean('motionsense', 'few', '5'), mean('hapt', 'few', '5'), mean('moving_reality stride_time_s'), mean('mobgap speed_mps')], says
 
+how_many = dict(enumerate(('no seed', 'one seed', 'two seeds', 'three seeds')))
 def shown(number): return f'{number:.3f}'[1:]
 
 def test_readmes_sentences_on_methods_say_what_the_records_say():
     text = (root/'README.md').read_text().split('What to believe of it:')[1].split('\n## ')[0]
     def seeds_of(name): return {f.stem[-1]: json.loads(f.read_text())['scores'] for f in (root/'results/methods').glob(f'frozen_{name}_seed*.json')}
+    def mean_of(of, seeds, task, *place): return sum(reduce(getitem, place or ['segment'], of[s][task])['mean'] for s in seeds)/len(seeds)
+    ours, alone = seeds_of('ours'), seeds_of('ours_alone')
+    both = ours.keys()&alone.keys()
+    def gain(*where): return f'{mean_of(ours, both, *where)-mean_of(alone, both, *where):+.3f}'.replace('0.', '.')
+    assert f"the same {how_many[len(both)]} with it and without: with five labels {gain('motionsense', 'few', '5')} (MotionSense) and {gain('hapt', 'few', '5')} (HAPT), on stride time {gain('moving_reality stride_time_s')}; with all labels {gain('motionsense')} and {gain('hapt')}, on speed {gain('mobgap speed_mps')}." in text
     random, relcon = seeds_of('random'), seeds_of('relcon')
     both = random.keys()&relcon.keys()
-    def means(task): return ' to '.join(shown(sum(of[s][task]['segment']['mean'] for s in both)/len(both)) for of in (relcon, random))
-    assert f"on stride time ({means('moving_reality stride_time_s')}) and speed ({means('mobgap speed_mps')})" in text and f"({['one seed','two seeds'][len(both)-1]}; in the same time" in text
+    def means(task): return ' to '.join(shown(mean_of(of, both, task)) for of in (relcon, random))
     def wharf(name): return [json.loads(f.read_text())['scores']['wharf'] for f in (root/'results/levers').glob(f'{name}_seed*.json')]
+    assert f"on stride time ({means('moving_reality stride_time_s')}) and speed ({means('mobgap speed_mps')})" in text and f"({how_many[len(both)]}; in the same time" in text and f"one seed (SimCLR {how_many[len(wharf('simclr_lr0.001'))].split()[0]})" in text
     of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
     assert ', '.join(f"{says} {shown(sum(s['linear'] for s in wharf(name))/len(wharf(name)))}" for says,name in of.items())+'.' in text
     sds = [s['linear_sd_folds'] for name in of.values() for s in wharf(name)]
     assert f'sd over folds {min(sds):.2f} to {max(sds):.2f}'.replace('0.', '.') in text
+
+def test_readmes_sentence_on_postures_says_what_was_answered():
+    def found(name, task, activity):
+        with np.load(root/f'results/methods/pictures_{name}_seed0.npz', allow_pickle=False) as of: true, predicted = of[f'{task} true'], of[f'{task} predicted']
+        return f'{(predicted[true==activity]==activity).mean():.2f}'.lstrip('0')
+    def range_of(*place): return ' to '.join(f(found(name, *place) for name in of_readme.values() if name not in ('ours','ours_alone')) for f in (min, max))
+    of = [(found('ours', *place), range_of(*place)) for place in (('motionsense','sitting'), ('hapt','sitting'), ('hapt','lying'))]
+    assert "{} of MotionSense's sitting (the others {}), {} of HAPT's ({}) and {} of its lying ({})".format(*sum(of, ())) in (root/'README.md').read_text()
+
+@pytest.mark.parametrize('names', [['by_hand'], ['by_hand','minirocket','simclr'], ['minirocket']])
+def test_pictures_are_drawn_of_what_runs_kept(names, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+    from methods_report import draw_pictures
+    (tmp_path/'methods').mkdir()
+    for name in names: shutil.copy(root/f'results/methods/pictures_{name}_seed0.npz', tmp_path/'methods')
+    draw_pictures(tmp_path)
+    assert {f.stem for f in (tmp_path/'methods').glob('*.png')}=={'confusions','gaits'} | ({'maps'} if names!=['minirocket'] else set())
 
 def test_the_report_of_methods_is_that_of_the_records(monkeypatch):
     monkeypatch.syspath_prepend(str(root/'benchmarks'))

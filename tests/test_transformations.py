@@ -18,6 +18,7 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
+from tsai_relcon.callback import remembered
 from tsai_relcon.transformations import RelConClassifier, RelConDistance, RelConRegressor, RelConTransformer, panel_array
 
 quick = dict(nf=2, epochs=1, distance='spectrum', n_groups=4, n_within=2, random_state=0)
@@ -82,6 +83,8 @@ def test_options_reach_the_learner(panel):
     X, *_ = panel
     t = RelConTransformer(**quick, options=dict(projection=(8,4), n_augment=1)).fit(X[:40])
     assert isinstance(t.encoder_, RelConResNet34) and t.transform(X[:2]).shape==(2,8)
+    assert remembered(t.encoder_)['length']==X.shape[2]                                                                # of the instances, not of their crops
+    RelConTransformer(**quick, options=dict(n_augment=2, projection=(8,4), aug_pred=1.)).fit(X[:40])                   # what is asked about is done elsewhere
     for channels in (1, 2): assert RelConTransformer(**quick, options=dict(n_augment=2)).fit(X[:40,:channels]).transform(X[:2,:channels]).shape==(2,8)     # without what three channels want
 
 def test_another_architecture(panel):
@@ -188,7 +191,7 @@ def test_options_of_fine_tuning_reach_it_and_are_checked(panel, weights):
 def test_what_is_unlike_the_files_segments_is_told(panel, weights):
     X, y, _ = panel
     clf = RelConClassifier(weights).fit(X[::3], y[::3])
-    for wrong,says in ((X*9.81, 'median magnitude'), (X[...,:60], '60 samples; the encoder of the file was trained on')):
+    for wrong,says in ((X*9.81, 'median magnitude'), (X[...,:60], '60 samples; the encoder was trained on')):
         for f in (clf.predict, RelConTransformer(weights).fit(X).transform):
             with pytest.warns(DataWarning, match=says): f(wrong)
     with warnings.catch_warnings():

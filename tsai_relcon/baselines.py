@@ -24,7 +24,7 @@ from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
-from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, no_loss
+from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, network_of, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
@@ -265,7 +265,7 @@ class REBAR(LeftOut, DisturbedPretext):
                  alpha:float=0., # Share of the loss between groups; 0 for activities
                  seed:int=0      # For what is hidden in validation
                 ):
-        distance = uncompiled(distance.model if isinstance(distance, Learner) else distance)
+        distance = network_of(distance)
         if not isinstance(distance, MaskedDistance): raise ValueError(f"`distance` is a {type(distance).__name__}; wanted a `MaskedDistance`, or a Learner of one")
         self.distance, self.tau, self.alpha, self.seed = deepcopy(distance).eval().requires_grad_(False), check_number('tau', tau), _check_alpha(alpha), check_count('seed', seed, 0)
     def before_fit(self):
@@ -338,7 +338,7 @@ def _mended_mvp():
             self.kept = None
         told_to_checkpoints = property(lambda self: dict(r=self.r))
         def before_batch(self):
-            self.segments(self.x)
+            self._seen(self.x)
             if self.training: return super().before_batch()
             with no_random(batch_number(self)): super().before_batch()     # in validation the same samples are masked every epoch
         def after_epoch(self): pass                               # nothing is written; it would look for a row of the recorder

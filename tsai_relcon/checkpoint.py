@@ -153,14 +153,15 @@ def _of_loader(dl):
 def _of_function(f):
     "A function as text: its name, of a partial what it holds as well, of another callable its class"
     if isinstance(f, partial): return f"{_of_function(f.func)}({', '.join([*map(_of_value, f.args), *(f'{k}={_of_value(v)}' for k,v in sorted(f.keywords.items()))])})"
-    return getattr(f, '__name__', type(f).__name__)
+    return repr(getattr(f, '__name__', type(f).__name__))
 
 def _of_value(v):
-    "What a partial holds, as text that another process finds the same"
+    "A value as text that another process finds the same"
     if isinstance(v, nn.Module):           return _of_network(v)
     if getattr(v, 'dtype', None)==object:  return _of_value(v.tolist())
-    if isinstance(v, (Tensor,np.ndarray)): return f'{tuple(v.shape)} (mark {_mark(v)})'
-    if isinstance(v, dict):                return str({k: _of_value(x) for k,x in v.items()})
+    if isinstance(v, (Tensor,np.ndarray)): return f'{v.dtype} {tuple(v.shape)} (mark {_mark(v)})'
+    if hasattr(v, 'to_numpy'):             return _of_value(v.to_numpy())
+    if isinstance(v, dict):                return str({_of_value(k): _of_value(x) for k,x in v.items()})
     if isinstance(v, (list,tuple)):        return str([_of_value(x) for x in v])
     if isinstance(v, (set,frozenset)):     return str(sorted(map(_of_value, v)))
     return _of_function(v) if callable(v) else re.sub(' at 0x[0-9a-f]+', '', repr(v))
@@ -169,26 +170,27 @@ def _of_network(net): return f'{type(net).__name__} (mark {_mark(str(getattr(net
 
 def _plain(v):
     "An option as a plain value: functions by their names, networks by a mark"
-    return {k: _of_value(x) for k,x in v.items()} if isinstance(v, dict) else _of_value(v) if isinstance(v, nn.Module) else v
+    if isinstance(v, dict): return {str(k): _of_value(x) for k,x in v.items()}
+    return _of_value(v) if isinstance(v, (nn.Module,partial)) else getattr(v, '__name__', type(v).__name__) if callable(v) else v
+
+def _options(cb):
+    "The options of a method, as plain values"
+    now = vars(cb) | (dict(tau=cb.tau, loss=cb.ranking.kind, nearest=cb.ranking.nearest) if isinstance(cb, RelCon) else {})
+    return {k: _plain(now[k]) for k in signature(type(cb)).parameters if k in now and (now[k] is None or callable(now[k]) or isinstance(now[k], (bool,int,float,str,dict)))}
 
 def _of_method(cb):
-    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=_plain(cb.fs), seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
-    usual = dict(tau=cb.tau, attention=cb.attention, motion_only=cb.motion_only, distance=_of_value(cb.distance))
-    return usual | _not_as_they_come(cb, usual)
-
-def _not_as_they_come(cb, but=()):
-    "The options of a method that are not at their defaults, as plain values"
-    now = vars(cb) | (dict(loss=cb.ranking.kind, nearest=cb.ranking.nearest) if isinstance(cb, RelCon) else {})
-    return {k: _plain(now[k]) for k,p in signature(type(cb)).parameters.items() if k in now and k not in but and now[k]!=p.default and isinstance(now[k], (bool,int,float,str,dict,nn.Module))}
+    "What tells a method from another of its kind: of most options nothing, as long as they are at their defaults"
+    options, defaults = _options(cb), {k: p.default for k,p in signature(type(cb)).parameters.items()}
+    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=options['fs'], seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
+    return {k: v for k,v in options.items() if v!=defaults[k] or isinstance(cb, RelCon) and k in ('tau','attention','motion_only','distance')}
 
 def _told(cb):
     "What tells a callback from another of its kind"
-    if isinstance(cb, (MotifReconstruction, RelCon)): return _of_method(cb)
-    return _not_as_they_come(cb) if isinstance(cb, PretextCallback) else getattr(cb, 'told_to_checkpoints', {})
+    return (_of_method(cb) if isinstance(cb, PretextCallback) else {}) | getattr(cb, 'told_to_checkpoints', {})
 
 def methods_of(learn)->dict:
     "The methods that pretrain a learner, each with its options as plain values: {'RelCon': {'tau': 0.1, ...}}"
-    return {type(cb).__name__: _told(cb) for cb in learn.cbs if isinstance(cb, RemembersTraining)}
+    return {type(cb).__name__: (_options(cb) if isinstance(cb, PretextCallback) else {}) | getattr(cb, 'told_to_checkpoints', {}) for cb in learn.cbs if isinstance(cb, RemembersTraining)}
 
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"

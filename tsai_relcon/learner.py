@@ -16,7 +16,6 @@ __all__ = ['plain_adam', 'distance_kinds', 'check_dls', 'check_cbs', 'check_trai
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
 import json, time
-from copy import copy
 from contextlib import contextmanager
 from inspect import signature
 from functools import partial
@@ -45,7 +44,7 @@ from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
 from .checkpoint import Checkpoint, methods_of, new_path, write_whole
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, marks_of_model, n_candidates, no_loss, ranking_metrics, reconstruction_error, remembered
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, marks_of_model, n_candidates, network_of, no_loss, ranking_metrics, reconstruction_error, remembered
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
@@ -125,10 +124,7 @@ def known_of(model)->dict:
 
 def fitted_on_motion(distance):
     "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
-    if isinstance(distance, Learner):
-        known, callback = fitted_on_motion(distance.model), getattr(distance, 'motif_reconstruction', None)
-        return known if known is not None or callback is None else callback.motion_only                     # where weights were brought back by fastai's `load`
-    return remembered(distance).get('motion_only')
+    return remembered(network_of(distance)).get('motion_only')
 
 def loaded_distance(distance, rate, kind:str='distance', names=plain_distances): # kind: of `distance_kinds`; names: of distances that are no files
     "A distance from its file; what is no file stays what it is"
@@ -138,18 +134,10 @@ def loaded_distance(distance, rate, kind:str='distance', names=plain_distances):
 
 def fitting_distance(distance, kind, dls):
     "A distance for these data, from a Learner, a network, a name or a function"
-    if isinstance(distance, Learner):
-        check_trained_rate(distance, dls, 'distance')
-        distance = _without_learner(distance)
-    distance = uncompiled(distance)
+    if isinstance(distance, Learner): check_trained_rate(distance, dls, 'distance')
+    distance = network_of(distance)
     if isinstance(distance, kind): check_network(distance, kind, dls, 'distance')
     return distance
-
-def _without_learner(learn):
-    "A distance that knows what its learner knows of its training, also where weights were brought back by fastai's `load`"
-    net = copy(uncompiled(learn.model))
-    net.remembered = remembered(net) | dict(subjects=marks_of(learn.dls) | marks_of_model(net), motion_only=fitted_on_motion(learn))
-    return net
 
 @contextmanager
 def evaluating(model):
@@ -422,6 +410,7 @@ def check_unchanged(learn):
 def _data_of(learn, rate=None, length=None):
     "Rate and length of the segments that trained a learner or a model, as it knows them or they are given. Raises ValueError where no rate is known, or what is given is another"
     with no_random(): known = known_of(learn)              # tsai's dls draw a batch to know
+    if isinstance(learn, Learner) and getattr(learn.dls, 'rate', None) is None and rate is not None: known = known|dict(rate=None)      # whoever knows the data is believed
     rate, length = _given_or_known('rate', rate, known, check_rate), _given_or_known('length', length, known, partial(check_count, 'length'))
     if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
     return rate, length
@@ -472,7 +461,8 @@ def _load(path, kind, make, rate):
     if rate is not None and not np.isclose(check_rate(rate), info['rate'], rtol=1e-3): raise ValueError(f"`path`: {path} was trained on {info['rate']:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     model = make(info['config'])
     with safe_open(path, 'pt') as f: _load_state(model, {k: f.get_tensor(k) for k in f.keys()}, f"`path`: {path}")
-    model.info, model.remembered = info, dict(rate=info['rate'], length=info['length'], subjects=set(info['subjects']), motion_only=info['record'].get('motion_only'))
+    model.info, model.remembered = info, {k: info.get(k) for k in ('rate','length','unit')} | dict(subjects=set(info.get('subjects', [])))
+    if kind in distance_kinds: model.remembered['motion_only'] = info.get('record', {}).get('motion_only')
     return model.eval()
 
 def _load_state(model, state, name):

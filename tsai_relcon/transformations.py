@@ -23,7 +23,8 @@ from sktime.dists_kernels.base import BasePairwiseTransformerPanel
 from sktime.regression.base import BaseRegressor
 from sktime.transformations.base import BaseTransformer
 from .core import check_count, check_unit, tell
-from .augment import augmentations
+from .augment import aug_pred_tasks, augmentations
+from .callback import remembered
 from .batches import GroupDL, SegmentDataset, SegmentDL
 from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
@@ -56,9 +57,9 @@ def _encodable(X):
 
 def _for_encoder(X, encoder):
     "The same for an encoder. Tells what is unlike the segments that its file is of; raises ValueError for other channels"
-    X, trained = _encodable(X), getattr(encoder, 'info', {})
+    X, trained = _encodable(X), remembered(encoder)
     if X.shape[1]!=encoder.c_in: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {encoder.c_in}")
-    if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder of the file was trained on {trained['length']}")
+    if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder was trained on {trained['length']}")
     if trained.get('unit')=='g':
         try: check_unit(X, 'X')
         except ValueError as e: tell(f"the encoder of the file was trained on g, and {e}")
@@ -96,9 +97,9 @@ def _described(loaders, X):
     dls.vars, dls.len, dls.c, dls.d, dls.rate = X.shape[1], X.shape[2], 1, None, None
     return dls
 
-def _augmentations(c_in, L):
-    "Those that so many channels and samples allow"
-    cannot = {'rotation': c_in!=3, 'channel_shuffle': c_in<2, 'permutation': L<6}
+def _augmentations(c_in, L, asked=False):
+    "Those that so many channels and samples allow, and no question is asked about"
+    cannot = {'rotation': c_in!=3, 'channel_shuffle': c_in<2, 'permutation': L<6} | ({k: True for k in aug_pred_tasks} if asked else {})
     return {k: f for k,f in augmentations.items() if not cannot.get(k)}
 
 def _quiet(learn, verbose): return nullcontext() if verbose else learn.no_bar(), nullcontext() if verbose else learn.no_logging()
@@ -219,6 +220,7 @@ class RelConTransformer(BaseTransformer):
         _check_counts(nf=self.nf, epochs=self.epochs, distance_epochs=self.distance_epochs, n_groups=self.n_groups, n_within=self.n_within)
         if not 0<self.crop<=1: raise ValueError(f"`crop` is {self.crop!r}; wanted a share of the instance: above 0, up to 1")
         seed = _seed(self.random_state)
+        length = X.shape[2]
         if self.groups is None: X, groups = _crops(X, self.crop, 1+self.n_within)
         else:
             groups = np.asarray(self.groups)
@@ -228,11 +230,13 @@ class RelConTransformer(BaseTransformer):
             distance = self.distance
             if distance is None: distance = _fit_distance(dls, self.distance_epochs, self.distance_lr, self.verbose)
             options = self._options()
-            if options.get('n_augment'): options = dict(fs=_augmentations(dls.vars, dls.len)) | options
+            if options.get('n_augment'): options = dict(fs=_augmentations(dls.vars, dls.len, asked=options.get('aug_pred') is not None)) | options
             learn = relcon_learner(dls, distance, metrics=[], **options)
             bar, log = _quiet(learn, self.verbose)
             with bar, log: learn.fit_one_cycle(self.epochs, self.lr)
-        return _encoder(learn)
+        encoder = _encoder(learn)
+        remembered(encoder).update(length=length)                                   # a crop is none of an instance's length
+        return encoder
 
     def _transform(self, X, y=None):
         index = X.index.unique(level=0) if isinstance(X, pd.DataFrame) else None
