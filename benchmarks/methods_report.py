@@ -178,7 +178,7 @@ def about_the_control(scores, runs):
     found  = '; '.join(f"{side} on {', '.join(heads)}" for side,heads in sides.items() if heads)
     shared = set(of_all['MotionSense'].index)
     taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name and r['seed'] in shared]) for name in ('random','relcon')}
-    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({'one seed: no spread is known' if n==1 else f'{n} seeds'}).", '']
+    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({'one seed; the sd over the seeds of the recipe itself is in the last row above' if n==1 else f'{n} seeds'}).", '']
 
 def departure_section(scores, runs):
     "Our departures, one taken back at a time: differences"
