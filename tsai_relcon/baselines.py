@@ -328,7 +328,7 @@ def _mended_mvp():
     class MVPCallback(RemembersTraining, MVP):
         kept = None
         def before_fit(self):
-            self.noted = False
+            self.noted, self._length = False, None
             self.restore()                                        # what broke off before may have left something
             head, self.kept = self.learn.model.head, (self.learn.loss_func, self.learn.metrics)
             with evaluating(self.learn.model): super().before_fit()      # it tries the model on zeros, of which no norm shall learn

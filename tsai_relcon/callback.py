@@ -71,7 +71,7 @@ def network_of(model):
 
 class RemembersTraining:
     "For callbacks of pretraining: what is known of the segments stays with the network, also where it goes on without its learner"
-    noted, _length = False, None                           # noted: once a fit, whose `before_fit` takes it back
+    noted, _length = False, None                           # of one fit, whose `before_fit` takes them back
     def _seen(self, x):
         "The segments of a batch, before anything is done to them"
         self._length = x.shape[-1]
@@ -93,7 +93,7 @@ class PretextCallback(RemembersTraining, Callback):
     order, loss_func, active, old_metrics = 1, None, False, None    # before CastToTensor (9) and MixedPrecision (10)
 
     def before_fit(self):                          # fastai calls it for `validate` and `get_preds` too
-        self.noted = False
+        self.noted, self._length = False, None
         self.restore()                             # what broke off before may have left something
         keep_freed_memory()                        # each batch asks for what the last one gave back
         self.old_loss, self.active = self.learn.loss_func, True
