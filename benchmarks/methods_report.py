@@ -103,7 +103,7 @@ def about(runs):
             *about_passes(n),
             "- MiniRocket is sktime's, with 2,520 kernels and a ridge probe, fitted in each fold on those who train its probe; the encoders have a logistic one.",
             "- A score reads: mean over seeds of the mean over folds (sd over folds, mean of the seeds; sd over seeds). A seed chooses who validates, the first weights, the batches *and* the folds; the people tested are the same for all. r is that within a fold, if not called pooled.",
-            f"- In the commands and records `ours` is joint_learner; `python benchmarks/methods.py --list` has all names.", '']
+            "- In the commands and records `ours` is joint_learner; `python benchmarks/methods.py --list` has all names.", '']
 
 def passes(r): return r['anchors']/r['segments']
 
@@ -178,7 +178,7 @@ def about_the_control(scores, runs):
     found  = '; '.join(f"{side} on {', '.join(heads)}" for side,heads in sides.items() if heads)
     shared = set(of_all['MotionSense'].index)
     taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name and r['seed'] in shared]) for name in ('random','relcon')}
-    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({'one seed; the sd over the seeds of the recipe itself is in the last row above' if n==1 else f'{n} seeds'}).", '']
+    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({in_seeds(n)}; the sd over the seeds of the recipe itself is in the last row above).", '']
 
 def departure_section(scores, runs):
     "Our departures, one taken back at a time: differences"
