@@ -5,6 +5,7 @@
 import json
 from inspect import signature
 import numpy as np, pandas as pd
+from tsai_relcon.evaluation import regression_metrics
 from tsai_relcon.probes import protocols
 from corpora import about_sets, length, pretraining, rate, tested
 from pictures import confusions, gaits, maps
@@ -34,6 +35,12 @@ def check_records(runs, folder):
     for stage in protocols_of: all_one(f'records of {stage} with epochs', {r['epochs'] for r in runs if r['stage']==stage}), all_one(f'records of {stage} at rates', {r['lr'] for r in runs if r['stage']==stage and 'lr' in r})
     for name in {r['name'] for r in runs}: all_one(f'runs of {name} at rates', {r['lr'] for r in runs if r['name']==name and r['stage']=='pretrain'})
 
+def points_of(folder):
+    "{name: {'task what': array}} of what the runs of seed 0 kept"
+    def read(path):
+        with np.load(path, allow_pickle=False) as points: return dict(points)
+    return {name: read(path) for name in (*beside, *methods) if (path := folder/f'methods/pictures_{name}_seed0.npz').exists()}
+
 def scores_of(runs):
     "A row a score: whose (stage, name, seed), of what (task, level), its mean and sd over folds, and that of all answers pooled"
     def rows(r):
@@ -56,7 +63,7 @@ def with_spread(of):
     if of.empty: return ''
     return f"{of['mean'].mean():.3f} ({short(of.sd.mean())}" + (f"; {short(of['mean'].std())})" if len(of)>1 else ')')
 
-def short(number): return f'{number:.3f}'.lstrip('0')
+def short(number, n=3): return f'{number:.{n}f}'.lstrip('0')
 
 def pooled(of): return '' if of.empty else f'{of.pooled.mean():.3f}'
 
@@ -128,6 +135,26 @@ def about_double_support(scores, order):
     "Lines: what the pooled r says of it"
     rs = [of.pooled.mean() for name in order if len(of := chosen(scores, ['frozen'], name, gait['double support (r)']))]
     return [f"Double support, of three people, has a pooled r of {min(rs):.2f} to {max(rs):.2f}" + (': nothing here predicts it, and all comparisons leave it out.' if max(rs)<.3 else '.'), ''] if rs else []
+
+in_units = {'moving_reality stride_time_s': 'stride time, s', 'mobgap speed_mps': 'speed, m/s', 'mobgap double_support_s': 'double support, s'}
+
+def of_everybody_else(y, subject):
+    "For each segment the mean of y over the segments of other people"
+    who, whose = np.unique(subject, return_inverse=True)
+    return np.array([y[subject!=one].mean() for one in who])[whose]
+
+def gait_errors(folder):
+    "Lines: absolute and squared errors of what the frozen probes of seed 0 answered, and of the mean of everybody else"
+    def one(true, predicted):
+        e = regression_metrics(true, predicted)
+        return f"{e['mae']:.3f} ({short(e['sd_absolute_error'])}); {e['mse']:.4f} ({short(e['sd_squared_error'], 4)})"
+    of = points_of(folder)
+    if not of: return []
+    true  = {task: points[f'{task} true'] for points in of.values() for task in in_units}           # the same in all
+    whose = {task: points[f'{task} subject'] for points in of.values() for task in in_units}
+    rows  = [[says(name), *(one(true[task], points[f'{task} predicted']) for task in in_units)] for name in (*methods, *beside) if (points := of.get(name))]
+    rows += [['*the mean of everybody else*', *(one(true[task], of_everybody_else(true[task], whose[task])) for task in in_units)]]
+    return ['## Gait in its units', '', 'Frozen, seed 0, segments of all people pooled: mean absolute error (sd); mean squared error (sd). A method is of use where it is well below the last row:', '', *table(['', *in_units.values()], rows)]
 
 def against_ours(scores, order):
     rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in methods|beside and name!='ours'}, to_choose)
@@ -212,12 +239,8 @@ shown = dict(maps       ="Maps of the frozen embeddings (t-SNE of 1,500 segments
 
 def draw_pictures(folder):
     "Of what the runs of seed 0 kept: each picture has all methods side by side"
-    files = {name: path for name in (*beside, *methods) if (path := folder/f'methods/pictures_{name}_seed0.npz').exists()}
-    if not files: return
-    def read(path):
-        with np.load(path, allow_pickle=False) as points: return dict(points)
-    of = {says(name).split(' (')[0]: read(path) for name,path in files.items()}
-    tasks = dict(maps={t: said[t] for t in activities}, confusions={t: said[t] for t in activities}, gaits={'moving_reality stride_time_s': 'stride time, s', 'mobgap speed_mps': 'speed, m/s'})
+    of    = {says(name).split(' (')[0]: points for name,points in points_of(folder).items()}
+    tasks = dict(maps={t: said[t] for t in activities}, confusions={t: said[t] for t in activities}, gaits={t: s for t,s in in_units.items() if 'double' not in t})
     for name,draw in drawn.items():
         has = {method: points for method,points in of.items() if name!='maps' or f'{activities[0]} map' in points}
         if has: draw(has, tasks[name]).savefig(folder/f'methods/{name}.png', dpi=80)
@@ -254,7 +277,7 @@ def lines_of(folder):
     check_records(runs, folder/'methods')
     scores, order = scores_of(runs), [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in methods|beside]), *frozen(scores, order), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in methods|beside]), *frozen(scores, order), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
 

@@ -141,6 +141,19 @@ def test_pictures_are_drawn_of_what_runs_kept(names, tmp_path, monkeypatch):
     draw_pictures(tmp_path)
     assert {f.stem for f in (tmp_path/'methods').glob('*.png')}=={'confusions','gaits'} | ({'maps'} if names!=['minirocket'] else set())
 
+def test_gait_in_its_units_is_what_was_answered():
+    "By hand, segment by segment: joint_learner's speed, and that of the mean of everybody else"
+    with np.load(root/'results/methods/pictures_ours_seed0.npz', allow_pickle=False) as of: true, predicted, who = (of[f'mobgap speed_mps {what}'].astype(float) for what in ('true','predicted','subject'))
+    def cell(answers):
+        errors = [abs(a-b) for a,b in zip(true, answers)]
+        mae, mse = (sum(e**n for e in errors)/len(errors) for n in (1, 2))
+        sds = [(sum((e**n-m)**2 for e in errors)/len(errors))**.5 for n,m in ((1, mae), (2, mse))]
+        return f'{mae:.3f} ({sds[0]:.3f}); {mse:.4f} ({sds[1]:.4f})'.replace('(0.', '(.')
+    everybody_else = [sum(others := [b for b,w in zip(true, who) if w!=mine])/len(others) for mine in who]
+    rows = (root/'results/methods.md').read_text().split('## Gait in its units')[1].split('##')[0].splitlines()
+    def speed(starts): return [c.strip() for c in next(r for r in rows if r.startswith(starts)).split('|')][3]
+    assert (speed('| joint_learner'), speed('| *the mean of everybody else*'))==(cell(predicted), cell(everybody_else))
+
 def test_the_report_of_methods_is_that_of_the_records(monkeypatch):
     monkeypatch.syspath_prepend(str(root/'benchmarks'))
     from methods_report import lines_of
