@@ -42,9 +42,13 @@ def published(args, path):
 
 def points_path(args, name, seed):        return record_path(args, 'pictures', name, seed).with_suffix('.npz')
 
+def left(args, stage, name, seed):
+    "Files that a run leaves, but for weights: its record last"
+    return [*([points_path(args, name, seed)] if stage=='pictures' else []), record_path(args, stage, name, seed)]
+
 def publish(args, stage, name, seed):
-    "Copy what a run left, but for weights, to where it is kept for good: its record last"
-    for path in (*([points_path(args, name, seed)] if stage=='pictures' else []), record_path(args, stage, name, seed)):
+    "Copy what a run left to where it is kept for good"
+    for path in left(args, stage, name, seed):
         if path.exists() and published(args, path).resolve()!=path.resolve(): copyfile(path, published(args, path))
 
 def done(args, stage, name, seed):
@@ -60,7 +64,7 @@ def done(args, stage, name, seed):
         of_now    = dict(epochs=args.finetune_epochs, lr=rate_of(protocols_of[stage]))
         then, now = then|{k: record[k] for k in of_now if k in record}, now|{k: v for k,v in of_now.items() if k in record}      # older records tell no rate
     if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
-    if not published(args, path).exists(): publish(args, stage, name, seed)
+    if not all(published(args, p).exists() for p in left(args, stage, name, seed)): publish(args, stage, name, seed)
     return True
 
 def recipe_of(name): return recipes[name].record() if name in recipes else None

@@ -8,7 +8,7 @@ import numpy as np, pandas as pd
 from tsai_relcon.evaluation import regression_metrics
 from tsai_relcon.probes import protocols
 from corpora import about_sets, length, pretraining, rate, tested
-from pictures import confusions, gaits, maps
+from pictures import confusions, gaits, maps, save
 from recipes import ablations, argument, beside, distances, methods, recipes, says, steps
 
 activities   = ('motionsense','hapt')
@@ -78,8 +78,8 @@ def leaders(scores, order, columns, n=3):
     def one(head, place):
         of    = {name: rows['mean'] for name in order if len(rows := chosen(scores, ['frozen'], name, place))}
         first, most = sorted(of, key=lambda name: of[name].mean(), reverse=True), max(map(len, of.values()))
-        def one(name): return f'{says(name)} {of[name].mean():.3f}' + (f' ({in_seeds(len(of[name]))})' if len(of[name])<most else '')
-        return f"- {head}: {'; '.join(map(one, first[:n]))}" + (f"; {one('untrained')}" if 'untrained' in of and 'untrained' not in first[:n] else '')
+        def score(name): return f'{says(name)} {of[name].mean():.3f}' + (f' ({in_seeds(len(of[name]))})' if len(of[name])<most else '')
+        return f"- {head}: {'; '.join(map(score, first[:n]))}" + (f"; {score('untrained')}" if 'untrained' in of and 'untrained' not in first[:n] else '')
     return [*[one(head, place) for head,place in columns.items()], '']
 
 def in_seeds(n): return 'one seed' if n==1 else f'{n} seeds'
@@ -188,10 +188,11 @@ def ablation_section(scores, runs):
     def row(name):
         papers = [*the_papers.get(name, [None]*3), None]
         return [says(name), f'`{argument(name)}`', seeds_of_both(scores, name, 'relcon'), *[cell(percent(scores, name, 'relcon', places), p) for places,p in zip(compared.values(), papers)]]
-    own = ["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', len(chosen(scores, ['frozen'], 'relcon', segments['MotionSense'])), *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]
+    n   = len(chosen(scores, ['frozen'], 'relcon', segments['MotionSense']))
+    own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its two F1 scores). F1 is the mean over MotionSense and HAPT, speed is of three people. What is smaller than the last row, the sd over the recipe's own seeds, is nothing to go by.", '',
-            *table(['', 'argument', 'seeds', *compared], [*map(row, there), own]), *not_yet('run with the seeds of the recipe', ablations, there),
+            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its two F1 scores). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than the last row, the sd over the recipe's own seeds, is nothing to go by." if own else ''), '',
+            *table(['', 'argument', 'seeds', *compared], [*map(row, there), *own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
 def about_the_control(scores, runs):
@@ -243,7 +244,7 @@ def draw_pictures(folder):
     tasks = dict(maps={t: said[t] for t in activities}, confusions={t: said[t] for t in activities}, gaits={t: s for t,s in in_units.items() if 'double' not in t})
     for name,draw in drawn.items():
         has = {method: points for method,points in of.items() if name!='maps' or f'{activities[0]} map' in points}
-        if has: draw(has, tasks[name]).savefig(folder/f'methods/{name}.png', dpi=80)
+        if has: save(draw(has, tasks[name]), folder/f'methods/{name}.png')
 
 def pictures(folder):
     "Lines: each picture, and what it shows"

@@ -30,7 +30,7 @@ def map_points(encoder, segs, n=1500):
 def answer_points(table):
     "Truth and answer of each segment; of numbers also whose it is, as a number"
     of = table.query("level=='segment'")
-    if of.true.dtype.kind=='f': return dict(true=of.true.to_numpy(np.float32), predicted=of.predicted.to_numpy(np.float32), subject=np.unique(of.subject, return_inverse=True)[1].astype(np.uint8))
+    if of.true.dtype.kind=='f': return dict(true=of.true.to_numpy(np.float32), predicted=of.predicted.to_numpy(np.float32), subject=np.unique(of.subject, return_inverse=True)[1])
     return dict(true=in_words(of.true), predicted=in_words(of.predicted))
 
 # ---- pictures -------------------------------------------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def side_by_side(of, tasks, draw, height):
 def maps(of, tasks):
     "The embeddings of each method, a colour an activity"
     def draw(ax, p):
-        for label in order: ax.scatter(*p['map'][p['map label']==label].T, s=3, alpha=.6, lw=0, color=colours[label])
+        for label in sorted(set(p['map label']), key=order.index): ax.scatter(*p['map'][p['map label']==label].T, s=3, alpha=.6, lw=0, color=colours[label])
         ax.set(xticks=[], yticks=[])
     for task,(part,axs) in zip(tasks, side_by_side(of, tasks, draw, 2.9)):
         known = [l for l in order if l in next(iter(of.values()))[f'{task} map label']]
@@ -64,10 +64,10 @@ def confusions(of, tasks):
     def draw(ax, p): plot_confusion(p['true'], p['predicted'], [l for l in order if l in p['true']], ax=ax).set(xlabel='', ylabel='')
     for part,axs in side_by_side(of, tasks, draw, 3.1):
         columns = (len(axs)+1)//2
-        first_column, last_row = axs[::columns], axs[columns:] or axs
+        first_column, lowest = axs[::columns], axs[-columns:]                          # of each column, also where the second row is shorter
         for ax in axs:
             ax.set_yticklabels([t.get_text().split(' (')[0] for t in ax.get_yticklabels()] if ax in first_column else [])
-            if ax not in last_row: ax.set_xticklabels([])
+            if ax not in lowest: ax.set_xticklabels([])
         part.supylabel('truth'), part.supxlabel('answer')
     return part.figure
 
@@ -81,3 +81,7 @@ def gaits(of, tasks):
         for ax in axs: ax.set(xlim=(low, high), ylim=(low, high))
         part.supxlabel('true'), part.supylabel('predicted')
     return part.figure
+
+def save(figure, path):
+    figure.savefig(path, dpi=80)
+    plt.close(figure)

@@ -120,10 +120,9 @@ beside  = dict(untrained='the encoder untrained', supervised='the encoder traine
 def says(name): return beside.get(name) or recipes[name].says
 
 def argument(name):
-    "How a user of the library asks for an ablation, or for a step back from joint_learner"
+    "How a user of the library asks for an ablation"
     def call(f, *args, **options): return f"{f}({', '.join([*args, *(f'{k}={v!r}' for k,v in options.items())])})"
     recipe = recipes[name]
-    if recipe.call:    return recipe.call
     if recipe.options: return call('relcon_learner', 'dls', **recipe.options)
     of_learner, of_network = distances.get(recipe.distance, ({}, {}))
     if of_learner: return call('motif_learner', 'dls', **of_learner)

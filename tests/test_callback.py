@@ -12,7 +12,7 @@ from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import add_noise, negate, random_augment, reverse
 from tsai_relcon.baselines import SimCLR
-from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with, remembered
+from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with, trained_on
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances
@@ -140,7 +140,7 @@ def test_batches_that_come_again_keep_their_distances(few, kind):
         set_seed(3)
         dls = relcon_dls(few[::3], n_groups=6, n_within=3, anchors=kind, redraw=2, splits=subject_splits(few[::3].subject))
         learn = Learner(dls, RelConResNet34(nf=4), loss_func=F.mse_loss, cbs=RelCon(distance))
-        if not memory: learn.rel_con._remembered = lambda x, index: learn.rel_con.ranked(x, *index)
+        if not memory: learn.rel_con._distances = lambda x, index: learn.rel_con.ranked(x, *index)
         silently(learn, 4)
         return dls, learn.recorder.values
     dls, kept = losses(counting, True)
@@ -288,9 +288,9 @@ def test_a_search_for_a_rate_leaves_no_mark(dls):
     net = MotifDistance(nf=4)
     learn = Learner(segment_dls(dls, 16), net, loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True)])
     with learn.no_bar(), learn.no_logging(): learn.lr_find(num_it=3, show_plot=False, suggest_funcs=None)
-    assert not remembered(net)
+    assert not trained_on(net)
     silently(learn, 1)
-    assert remembered(net)['motion_only'] is True
+    assert trained_on(net)['motion_only'] is True
 
 def test_a_distance_of_motion_is_fitted_without_gravity(dls):
     learn = Learner(segment_dls(dls, 16), MotifDistance(nf=4), loss_func=F.mse_loss, cbs=[MotifReconstruction(motion_only=True), spy := Spy()])

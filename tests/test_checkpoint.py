@@ -21,11 +21,11 @@ import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
 from tsai_relcon.baselines import MaskedDistance, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import KeepBest, PretextCallback, StopOnInterrupt, no_loss
+from tsai_relcon.callback import KeepBest, PretextCallback, StopOnInterrupt, as_text, no_loss, trained_on
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
-from tsai_relcon.core import DataWarning
+from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import SaveWeights, encoder_of, fitted_on_motion, motif_learner, relcon_learner, save_weights, weights_info
+from tsai_relcon.learner import SaveWeights, encoder_of, fitted_on_motion, load_encoder, motif_learner, pretrained_on, relcon_learner, save_weights, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.plain_distances import spectrum_distances
 from tsai_relcon.splits import subject_splits
@@ -511,7 +511,7 @@ def other_options(some):
     of = dict(listed_in_fs=(listed, add_noise, scale), nested_in_fs=(nested, .05, 5.), partial_distance=(spectrum, 0., 8.), function_of_motif=(renamed, add_noise, scale), distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
     return {k: tuple(partial(make, v) for v in (a, a, b)) for k,(make,a,b) in of.items()}
 
-@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there 0.15'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('listed_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
+@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there None'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('listed_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
 def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, some, tmp_path, monkeypatch):
     make, again, other = other_options(some)[name]
     broken(make(), tmp_path/'ck', *places['first'])
@@ -526,17 +526,56 @@ def test_a_resumed_fit_knows_its_segments(some, tmp_path):
         fitted(again := stage2(some), Checkpoint(tmp_path/where, resume=True))                    # nothing is left of it
         for l in (learn, again): assert weights_info(save_weights(encoder_of(l), tmp_path/'e.safetensors', overwrite=True))['length']==some.X.shape[2]
 
+def test_a_resumed_fit_of_tsais_data_knows_its_segments(some, tmp_path):
+    def make(): return simclr_learner(get_ts_dls(some.X, splits=subject_splits(some.subject), tfms=None, bs=16, num_workers=0), arch_config=dict(nf=2))
+    fitted(whole := make(), Checkpoint(tmp_path/'ck'), n=1)
+    fitted(again := make(), Checkpoint(tmp_path/'ck', resume=True), n=1)                           # nothing is left of it
+    assert trained_on(again.model)==trained_on(whole.model) and trained_on(again.model)['length']==some.X.shape[2]
+
+def test_a_resumed_fit_knows_whom_its_first_weights_had_met(some, tmp_path):
+    people = np.unique(some.subject)
+    one, other = (some[np.isin(some.subject, who)] for who in (people[:2], people[2:]))
+    fitted(first := simclr_learner(grouped(one), bs=16, arch_config=dict(nf=2)), n=1)
+    save_weights(first, tmp_path/'e.safetensors')
+    broken(stage2(other, arch=load_encoder(tmp_path/'e.safetensors'), arch_config=None), tmp_path/'ck', *places['first'])
+    fitted(learn := stage2(other), Checkpoint(tmp_path/'ck', resume=True))                         # the weights of the file come from the checkpoint, and so must its memory
+    assert pretrained_on(learn)==pretrained_on(encoder_of(learn))==set(subject_marks(people))
+    assert [[*m] for m in trained_on(learn.model)['methods']]==[['SimCLR'], ['RelCon']]
+
+def test_what_a_callback_saw_is_of_one_fit(some, tmp_path):
+    shorter = type(some)(some.X[...,:64], some.subject, some.time, some.rate)
+    for make in (partial(simclr_learner, bs=16), partial(mvp_learner, bs=16)):
+        learn = make(grouped(some), arch_config=dict(nf=2))
+        fitted(make(grouped(shorter), arch=deepcopy(encoder_of(learn))), Checkpoint(tmp_path/make.func.__name__), n=1)
+        fitted(learn, n=1)
+        learn.dls = make(grouped(shorter), arch_config=dict(nf=2)).dls
+        fitted(learn, Checkpoint(tmp_path/make.func.__name__, resume=True), n=1)                   # at its end: no batch tells the length
+        assert trained_on(learn.model)['length']==64
+
 class OwnPretext(PretextCallback):
     "A pretext of a user's, with options that are no plain values"
-    def __init__(self, axes=None, of=None, length=8): self.axes, self.of, self.length = axes, of, length
+    def __init__(self, axes=np.zeros(3), of=None, length=8): self.axes, self.of, self.length = axes, of, length
     def pretext(self, x): self.learn.yb = (x.mean(-1),)
     def loss_func(self, z, y): return z.square().mean()
 
 def test_options_of_all_kinds_may_be_saved(some, tmp_path):
-    def make(): return Learner(grouped(some), RelConResNet34(nf=2), loss_func=no_loss, cbs=OwnPretext(np.ones(3), {(1,2): add_noise}))
-    fitted(learn := make(), SaveWeights(tmp_path/'w.safetensors'), Checkpoint(tmp_path/'ck'), n=1)
-    assert weights_info(tmp_path/'w.safetensors')['record']['methods']=={'OwnPretext': {'of': {'(1, 2)': "'add_noise'"}, 'length': 8}} and learn.own_pretext.length==8
-    fitted(make(), Checkpoint(tmp_path/'ck', resume=True), n=1)
+    def make(*options): return Learner(grouped(some), RelConResNet34(nf=2), loss_func=no_loss, cbs=OwnPretext(*options))
+    of = {(1,2): add_noise, 'n': np.int64(3), 'also': [np.float32(.5), None]}
+    fitted(learn := make(np.ones(3), of), SaveWeights(tmp_path/'w.safetensors'), Checkpoint(tmp_path/'ck'), n=1)
+    [told] = weights_info(tmp_path/'w.safetensors')['record']['methods']
+    assert told=={'OwnPretext': {'axes': as_text(np.ones(3)), 'of': {'[1, 2]': 'add_noise', 'n': 3, 'also': [.5, None]}, 'length': 8}} and learn.own_pretext.length==8
+    fitted(make(np.ones(3), of), Checkpoint(tmp_path/'ck', resume=True), n=1)
+    for other in (None, np.zeros(3), [1.,1.,1.]):
+        with pytest.raises(ValueError, match='axes of OwnPretext is'): fitted(make(other, of), Checkpoint(tmp_path/'ck', resume=True), n=1)
+    with pytest.raises(ValueError, match="of of OwnPretext is {'n': 4}, there {'n': 3}"): fitted(make(np.ones(3), of|dict(n=4)), Checkpoint(tmp_path/'ck', resume=True), n=1)
+
+viewed = dict(own_view=True, n_augment=1)
+
+@pytest.mark.parametrize('options, others', [(dict(nearest=np.int64(1)), dict(nearest=np.int64(3))), (dict(nearest=1), dict(nearest=np.int64(3))), (viewed|dict(weight=np.float32(.3)), viewed|dict(weight=np.float32(.9)))])
+def test_numbers_of_numpy_tell_fits_apart(options, others, some, tmp_path):
+    broken(stage2(some, options=options), tmp_path/'ck', *places['first'])
+    with pytest.raises(ValueError, match=f'{[*options][-1]} of RelCon is'): fitted(stage2(some, options=others), Checkpoint(tmp_path/'ck', resume=True))
+    fitted(stage2(some, options=options), Checkpoint(tmp_path/'ck', resume=True))
 
 @dataclass
 class Noise:
@@ -545,7 +584,7 @@ class Noise:
 @pytest.mark.parametrize('one, other', [(range(3), range(5)), ({0}, {1,2}), (Path('a'), Path('b')), (torch.float32, torch.float16), (slice(3), slice(5)), (Noise(1.), Noise(5.)), (1j, 2j), (b'a', b'b'), (np.array(['a',None], object), np.array(['b',None], object)),
                                         (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (np.zeros(2, int), np.zeros(2)), (pd.Series(range(10**4)), pd.Series(range(10**4)).mask(lambda s: s==5000, 0)), ({add_noise: 1}, {scale: 1}), (dict(a=add_noise), dict(a=scale))])
 def test_values_of_all_kinds_tell_fits_apart(one, other):
-    assert room._of_value(partial(euclidean, at=one))==room._of_value(partial(euclidean, at=deepcopy(one)))!=room._of_value(partial(euclidean, at=other))
+    assert as_text(partial(euclidean, at=one))==as_text(partial(euclidean, at=deepcopy(one)))!=as_text(partial(euclidean, at=other))
 
 def prepared(learn):
     learn.create_opt()
@@ -569,7 +608,7 @@ def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
     assert weights_info(tmp_path/'w.safetensors')['rate']==50
     for learn,wrong in ((stage2(some), dict(length=99)), (stage2(some), dict(rate=60.)), (stage2(some), dict(epochs=10)), (stage2(some), dict(columns=1)), (stage1(some), dict(motion_only=True)), *((relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=r)) for r in (-50., 'fifty', np.inf, True)), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=50, length=100))):
         before = [p.clone() for p in learn.model.parameters()]
-        with pytest.raises(ValueError, match='`rate` is|`length` is|which the learner tells itself'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
+        with pytest.raises(ValueError, match='`rate` is|`length` is|which a Learner tells itself'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
         assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
     for bad in (-50., '50', np.inf):                                                             # the data's own
         without_rate.rate = bad

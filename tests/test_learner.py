@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
-from tsai_relcon.callback import RelCon, StopOnInterrupt, n_candidates, remembered
+from tsai_relcon.callback import RelCon, StopOnInterrupt, known_of, n_candidates, network_of, trained_on
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.data.core import DataLoaders
@@ -24,7 +24,7 @@ from tsai_relcon.augment import add_noise, mild_augmentations, scale
 from tsai_relcon.baselines import REBAR, MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
-from tsai_relcon.distance import MotifDistance
+from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, fitted_on_motion, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
                                  pretrained_on, relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
@@ -244,7 +244,7 @@ def test_an_encoder_that_goes_on_from_a_file_knows_whom_it_met_before(few, tmp_p
         silently(last, 1)
         assert pretrained_on(last.model)==set(subject_marks(people[:6]))                                                                     # also where it goes on alone
         with pytest.raises(ValueError, match='`X` has 25 Hz, the encoder was trained on 50 Hz'): get_embeddings(last.model, type(few)(few.X[:4], few.subject[:4], few.time[:4], 25.))
-        with pytest.raises(ValueError, match='`rate` is 25; it was trained on 50 Hz'): save_weights(last.model, tmp_path/'other.safetensors', rate=25.)
+        with pytest.raises(ValueError, match='`rate` is 25; its segments have 50 Hz: wanted None, or the same'): save_weights(last.model, tmp_path/'other.safetensors', rate=25.)
     for make in (simclr_learner, augpred_learner, mvp_learner):
         learn = make(of(people[:2]), arch_config=dict(nf=2))
         assert not pretrained_on(encoder_of(learn))
@@ -259,7 +259,7 @@ def test_what_is_known_of_the_segments_goes_with_the_network(few, tmp_path):
     assert written(encoder_of(first))==written(first)==[50, 128]
     encoder = load_encoder(tmp_path/'e.safetensors')
     assert written(encoder)==[50, 128]
-    with pytest.raises(ValueError, match='`length` is 64; it was trained on 128 samples'): written(encoder, length=64)
+    with pytest.raises(ValueError, match='`length` is 64; its segments have 128 samples'): written(encoder, length=64)
     shorter = type(few)(few.X[...,:64], few.subject, few.time, 50., few.labels)
     for make in (simclr_learner, mvp_learner, partial(relcon_learner, distance='euclidean', n_augment=1, crop=48)):      # a crop is none of the segments' length
         silently(learn := make(of(shorter.X, 50.), arch=load_encoder(tmp_path/'e.safetensors')), 1)
@@ -285,8 +285,10 @@ def test_a_networks_own_info_is_no_file(dls, few):
     class Own(nn.Module):
         def __init__(self, **info): super().__init__(); self.info, self.net = info, nn.Linear(3, 4)
         def forward(self, x): return self.net(x.mean(-1))
+    class Buffered(Own):
+        def __init__(self, **info): super().__init__(**info); self.register_buffer('_trained_on', torch.ones(3))
     silently(simclr_learner(dls, arch=Own(rate=1e-3, subjects=12)), 1)
-    assert len(evaluate(Own(length=3), few, folds=2, Cs=[1.]))
+    for kind in (Own, Buffered): assert len(evaluate(kind(length=3), few, folds=2, Cs=[1.]))
 
 def test_a_distance_brought_back_by_load_keeps_whom_it_met(few, tmp_path):
     people = np.unique(few.subject)
@@ -295,21 +297,77 @@ def test_a_distance_brought_back_by_load_keeps_whom_it_met(few, tmp_path):
         silently(learn := make(one, kind(nf=2), path=tmp_path), 1)
         learn.save('kept')
         back = make(one, kind(nf=2), path=tmp_path).load('kept')
-        assert pretrained_on(later(other, back, arch_config=dict(nf=2)))==set(subject_marks(people[:4])) and not hasattr(back.model, 'remembered')
-        assert set(remembered(RelCon(back).distance if kind is MotifDistance else REBAR(back).distance)['subjects'])==set(subject_marks(people[:2]))
+        assert pretrained_on(later(other, back, arch_config=dict(nf=2)))==set(subject_marks(people[:4])) and not trained_on(back.model)
+        assert set(trained_on(RelCon(back).distance if kind is MotifDistance else REBAR(back).distance)['subjects'])==set(subject_marks(people[:2]))
 
 def test_an_encoder_takes_what_only_a_distance_tells_itself(dls, tmp_path):
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2), motion_only=True)
     silently(learn, 1, cbs=SaveWeights(tmp_path/'e.safetensors', motion_only=True))
-    later = relcon_learner(dls, 'euclidean', arch=load_encoder(tmp_path/'e.safetensors'))
+    silently(later := relcon_learner(dls, 'euclidean', arch=load_encoder(tmp_path/'e.safetensors')), 1)
     record = weights_info(save_weights(later, tmp_path/'l.safetensors', motion_only=False))['record']
-    assert record['motion_only'] is False and record['methods']['RelCon'].items()>=dict(tau=.1, motion_only=False, distance='euclidean_distances', loss='relative', candidates='all', weight=None).items()
+    first, then = (of['RelCon'] for of in record['methods'])
+    assert record['motion_only'] is False and first|dict(motion_only=False)==then
+    assert then.items()>=dict(tau=.1, motion_only=False, distance='euclidean_distances', loss='relative', candidates='all', weight=None).items()
 
 @pytest.mark.parametrize('make, name, options', [(simclr_learner, 'SimCLR', dict(crop=96, tau=.1)), (simclr_learner, 'SimCLR', dict(crop=None)), (mvp_learner, 'MVPCallback', dict(r=.3)), (partial(joint_learner, distance='spectrum'), 'RelCon', dict(weight=.5, crop=96, aug_pred=4., shortlist=8))])
 def test_a_file_says_by_which_method_it_was_trained(make, name, options, dls, tmp_path):
-    learn  = make(dls, arch_config=dict(nf=2), **{k: v for k,v in options.items() if k not in ('aug_pred','shortlist')})          # which it has by itself
-    method = weights_info(save_weights(learn, tmp_path/'e.safetensors'))['record']['methods']
+    def methods(model): return weights_info(save_weights(model, tmp_path/'e.safetensors', overwrite=True))['record'].get('methods')
+    learn = make(dls, arch_config=dict(nf=2), **{k: v for k,v in options.items() if k not in ('aug_pred','shortlist')})          # which it has by itself
+    assert methods(learn) is None                                                          # nothing has trained it
+    silently(learn, 1)
+    [method] = told = methods(learn)
     assert [*method]==[name] and method[name].items()>=options.items()
+    assert methods(encoder_of(learn))==methods(load_encoder(tmp_path/'e.safetensors'))==told
+    silently(later := augpred_learner(dls, arch=load_encoder(tmp_path/'e.safetensors')), 2)
+    assert [[*m] for m in methods(later)]==[[name], ['AugPred']] and methods(later)[0]==method
+
+def test_a_learner_and_its_network_tell_the_same(few, tmp_path):
+    shorter = relcon_dls(type(few)(few.X[...,:64], few.subject, few.time, 50.), n_groups=4, n_within=3)
+    silently(first := simclr_learner(relcon_dls(few, n_groups=4, n_within=3), arch_config=dict(nf=2)), 1)
+    later = simclr_learner(shorter, arch=encoder_of(first))
+    assert known_of(later)['length']==trained_on(network_of(later))['length']==128         # until something of 64 has trained it
+    silently(later, 1)
+    assert known_of(later)['length']==trained_on(network_of(later))['length']==64
+    fresh = motif_learner(shorter, MotifDistance(nf=2), motion_only=True)
+    assert trained_on(network_of(fresh))==known_of(fresh) and known_of(fresh).items()>=dict(rate=50., length=64, motion_only=True).items() and not trained_on(fresh.model)
+    assert weights_info(save_weights(relcon_learner(shorter, fresh, arch_config=dict(nf=2), motion_only=True).rel_con.distance, tmp_path/'d.safetensors'))['rate']==50
+
+def test_what_a_file_does_not_tell_the_learner_does(few, dls, tmp_path):
+    path = save_weights(MotifDistance(nf=2), tmp_path/'d.safetensors', rate=50.)
+    learn = motif_learner(dls, load_distance(path), motion_only=True, path=tmp_path, metrics=[])
+    silently(learn, 1)
+    learn.save('kept')
+    back = motif_learner(dls, load_distance(path), motion_only=True, path=tmp_path, metrics=[]).load('kept')
+    assert fitted_on_motion(learn) is fitted_on_motion(back) is weights_info(save_weights(back, tmp_path/'b.safetensors'))['record']['motion_only'] is True
+
+def test_a_record_does_not_contradict_the_network(dls, tmp_path):
+    silently(learn := motif_learner(dls, MotifDistance(nf=2), motion_only=True, metrics=[]), 1)
+    for model in (learn, learn.model):
+        for wrong in (dict(motion_only=False), dict(methods=[])):
+            with pytest.raises(ValueError, match='`(motion_only|methods)` is .*, which a (Learner|MotifDistance) tells itself'): save_weights(model, tmp_path/'d.safetensors', **wrong)
+
+def test_a_record_that_cannot_be_written_is_told_before_the_training(dls, tmp_path):
+    learn = simclr_learner(dls, arch_config=dict(nf=2))
+    with pytest.raises(ValueError, match='`note` is a dict that cannot be written .* wanted numbers and text'): silently(learn, 1, cbs=SaveWeights(tmp_path/'e.safetensors', note={(1,2): 3}))
+    assert not trained_on(learn.model)
+    silently(learn, 1, cbs=SaveWeights(tmp_path/'e.safetensors', note=np.ones(2), n=np.int64(3)))
+    assert weights_info(tmp_path/'e.safetensors')['record'].items()>=dict(note=[1.,1.], n=3).items()
+
+@pytest.mark.parametrize('wrap', [partial(torch.compile, backend='eager'), nn.DataParallel])
+@pytest.mark.parametrize('make', [simclr_learner, partial(relcon_learner, distance='euclidean')])
+def test_a_wrapped_encoder_is_saved_as_what_it_wraps(make, wrap, dls, tmp_path):
+    silently(learn := make(dls, arch=wrap(RelConResNet34(nf=2))), 1)
+    assert isinstance(encoder_of(learn), RelConResNet34) and trained_on(wrap(encoder_of(learn)))==trained_on(encoder_of(learn))
+    assert weights_info(save_weights(learn, tmp_path/'e.safetensors'))['length']==128
+
+def test_a_partial_tells_whom_its_network_met(few):
+    people = np.unique(few.subject)
+    one, other = (relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3) for who in (people[:2], people[2:4]))
+    silently(motif := motif_learner(one, MotifDistance(nf=2), metrics=[]), 1)
+    learn = relcon_learner(other, partial(motif_distances, motif.model), arch_config=dict(nf=2))
+    assert pretrained_on(learn)==set(subject_marks(people[:4]))
+    silently(learn, 1)
+    assert pretrained_on(encoder_of(learn))==set(subject_marks(people[:4]))
 
 def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
@@ -320,7 +378,7 @@ def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
     assert {name: m.training for name,m in learn.model.named_modules()}==was and len(set(was.values()))==2
 
 def test_a_length_a_kind_and_a_batch_that_cannot_be_are_named(learn, dls, few, tmp_path):
-    with pytest.raises(ValueError, match="`length` is 99; it was trained on 128 samples"): save_weights(learn, tmp_path/'e.safetensors', length=99)
+    with pytest.raises(ValueError, match="`length` is 99; its segments have 128 samples"): save_weights(learn, tmp_path/'e.safetensors', length=99)
     with pytest.raises(ValueError, match="`kind` is 'encoder'; known are 'distance', 'masked distance'"): load_distance(save_weights(learn, tmp_path/'e.safetensors'), kind='encoder')
     for wrong in (2.5, 0, True):
         with pytest.raises(ValueError, match=f'`bs` is {wrong}; wanted a whole number'): get_embeddings(learn, few.X[:4], bs=wrong)
@@ -400,7 +458,7 @@ def test_what_a_learner_tells_itself_no_record_contradicts(dls, tmp_path):
     motif = motif_learner(dls, MotifDistance(nf=2), metrics=[])
     silently(motif, 1)
     for wrong in (dict(motion_only=True), dict(epochs=3)):
-        with pytest.raises(ValueError, match=f'`{[*wrong][0]}` is {[*wrong.values()][0]}, which the learner tells itself'): save_weights(motif, tmp_path/'d.safetensors', **wrong)
+        with pytest.raises(ValueError, match=f'`{[*wrong][0]}` is {[*wrong.values()][0]}, which a Learner tells itself'): save_weights(motif, tmp_path/'d.safetensors', **wrong)
     for wrong in ('abc', -5):
         with pytest.raises(ValueError, match='`length` is'): save_weights(RelConResNet34(nf=2), tmp_path/'e.safetensors', rate=50, length=wrong)
     for wrong in (3, None):

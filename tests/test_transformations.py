@@ -18,7 +18,7 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
-from tsai_relcon.callback import remembered
+from tsai_relcon.callback import trained_on
 from tsai_relcon.transformations import RelConClassifier, RelConDistance, RelConRegressor, RelConTransformer, panel_array
 
 quick = dict(nf=2, epochs=1, distance='spectrum', n_groups=4, n_within=2, random_state=0)
@@ -83,9 +83,18 @@ def test_options_reach_the_learner(panel):
     X, *_ = panel
     t = RelConTransformer(**quick, options=dict(projection=(8,4), n_augment=1)).fit(X[:40])
     assert isinstance(t.encoder_, RelConResNet34) and t.transform(X[:2]).shape==(2,8)
-    assert remembered(t.encoder_)['length']==X.shape[2]                                                                # of the instances, not of their crops
+    assert trained_on(t.encoder_)['length']==X.shape[2]                                                                # of the instances, not of their crops
     RelConTransformer(**quick, options=dict(n_augment=2, projection=(8,4), aug_pred=1.)).fit(X[:40])                   # what is asked about is done elsewhere
     for channels in (1, 2): assert RelConTransformer(**quick, options=dict(n_augment=2)).fit(X[:40,:channels]).transform(X[:2,:channels]).shape==(2,8)     # without what three channels want
+
+def test_a_network_among_the_options_is_left_alone(panel):
+    X, *_ = panel
+    net = RelConResNet34(nf=2)
+    before = [v.clone() for v in net.state_dict().values()]
+    t = RelConTransformer(**{**quick, 'nf': 64}, options=dict(arch=net))
+    first, again = (t.fit_transform(X[:40]) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)                                                                        # each fit begins with it
+    assert all(torch.equal(v, w) for v,w in zip(net.state_dict().values(), before)) and not trained_on(net)
 
 def test_another_architecture(panel):
     X, y = panel[:2]

@@ -28,7 +28,7 @@ from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, Left
 from .distance import MotifDistance, for_each
 from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
-from .models import Pretraining, RelConResNet34, WithHead, uncompiled
+from .models import Pretraining, RelConResNet34, WithHead, unwrapped
 
 # %% ../nbs/11_baselines.ipynb #0c879e8f
 class SimCLR(Views, DisturbedPretext):
@@ -336,7 +336,7 @@ def _mended_mvp():
         def restore(self):
             if self.kept is not None: self.learn.loss_func, self.learn.metrics = self.kept
             self.kept = None
-        told_to_checkpoints = property(lambda self: dict(r=self.r))
+        def plain_options(self): return dict(r=self.r)
         def before_batch(self):
             self._seen(self.x)
             if self.training: return super().before_batch()

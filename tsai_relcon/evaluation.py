@@ -26,7 +26,8 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_ab
 from .core import Segments, as_column, check_count, is_whole, subject_marks, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
-from .learner import get_embeddings, known_of, load_encoder, pretrained_on, validation_transform
+from .callback import known_of
+from .learner import get_embeddings, load_encoder, pretrained_on, validation_transform
 from .probes import check_options, finetunings, options_of, protocols, regressions
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
@@ -194,8 +195,8 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
 @dataclass
 class _Embedded:
     "Embeddings that remember whose recordings trained their encoder"
-    Z:          np.ndarray
-    remembered: dict
+    Z:           np.ndarray
+    _trained_on: dict
     def __call__(self, X): return self.Z
 
 @dataclass

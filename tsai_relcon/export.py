@@ -16,8 +16,9 @@ import torch
 from fastai.learner import Learner
 from .core import Segments, check_count, check_rate, check_windows
 from .models import BackboneEncoder, RelConResNet34
+from .callback import known_of
 from .checkpoint import new_path, write_whole
-from .learner import _check_rate_of, check_unchanged, encoder_of, known_of, load_encoder
+from .learner import _check_rate_of, check_unchanged, encoder_of, load_encoder
 
 # %% ../nbs/11_export.ipynb #7a1e0006
 def _runtime():

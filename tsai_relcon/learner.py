@@ -6,12 +6,12 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/learner.html.md"""
 
 # %% auto #0
 __all__ = ['plain_adam', 'distance_kinds', 'check_dls', 'check_cbs', 'check_trained_rate', 'check_network', 'check_disturbs',
-           'motif_learner', 'known_of', 'fitted_on_motion', 'loaded_distance', 'fitting_distance', 'evaluating',
-           'embed_segments', 'make_encoder', 'embedding_width', 'with_projection', 'check_views', 'check_ranks',
-           'check_first_fit', 'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner',
-           'get_embeddings', 'embed_of', 'validation_transform', 'pretrained_on', 'check_unchanged', 'what_to_save',
-           'save_weights', 'file_info', 'weights_info', 'load_encoder', 'load_distance', 'SaveWeights',
-           'encoder_from_release', 'distance_from_release']
+           'motif_learner', 'fitted_on_motion', 'loaded_distance', 'fitting_distance', 'evaluating', 'embed_segments',
+           'make_encoder', 'embedding_width', 'with_projection', 'check_views', 'check_ranks', 'check_first_fit',
+           'fit_first', 'encoder_of', 'relcon_learner', 'motion_learner', 'joint_learner', 'get_embeddings', 'embed_of',
+           'validation_transform', 'pretrained_on', 'check_unchanged', 'what_to_save', 'save_weights', 'file_info',
+           'weights_info', 'load_encoder', 'load_distance', 'SaveWeights', 'encoder_from_release',
+           'distance_from_release']
 
 # %% ../nbs/10_learner.ipynb #b0eddeea
 import warnings
@@ -39,12 +39,12 @@ with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai s
 from .core import Segments, check_count, check_number, check_rate, check_switch, check_windows, tell
 from .batches import GroupDL, segment_dls
 from .augment import aug_pred_tasks, augmentations, mild_augmentations, samples_asked_about
-from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder, uncompiled, without_head
+from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder, unwrapped, without_head
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .checkpoint import Checkpoint, methods_of, new_path, write_whole
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, marks_of, marks_of_model, n_candidates, network_of, no_loss, ranking_metrics, reconstruction_error, remembered
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, known_of, marks_of_model, n_candidates, network_of, no_loss, ranking_metrics, reconstruction_error, remember
+from .checkpoint import Checkpoint, new_path, write_whole
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
 plain_adam = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., decouple_wd=False)
@@ -70,7 +70,7 @@ def check_trained_rate(model, dls, name):
 
 def check_network(net, kind, dls, name):
     "Raises ValueError for what is no such distance, or one for other channels or another rate"
-    plain = uncompiled(net)
+    plain = unwrapped(net)
     if not isinstance(plain, kind): raise ValueError(f"`{name}` is a {type(plain).__name__}; wanted a `{kind.__name__}`")
     if plain.config['c_in']!=dls.vars: raise ValueError(f"`{name}` is for {plain.config['c_in']} channels; the data have {dls.vars}")
     check_trained_rate(plain, dls, name)
@@ -116,15 +116,9 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
 # %% ../nbs/10_learner.ipynb #98406a3c
 distance_kinds = dict(distance=MotifDistance)             # what a file of weights calls each class of distances; `baselines` adds its own
 
-def known_of(model)->dict:
-    "What is known of the segments that trained a model, 'rate' and 'length' among it: of a Learner by its data, else as its network or its file remembers"
-    if not isinstance(model, Learner): return remembered(model)
-    of_data = {k: getattr(model.dls, of, None) for k,of in dict(rate='rate', length='len').items()}
-    return remembered(model.model) | {k: v for k,v in of_data.items() if v is not None}
-
 def fitted_on_motion(distance):
     "Was a distance fitted on segments without their gravity? As far as its network or its file tell; else None"
-    return remembered(network_of(distance)).get('motion_only')
+    return known_of(distance).get('motion_only')
 
 def loaded_distance(distance, rate, kind:str='distance', names=plain_distances): # kind: of `distance_kinds`; names: of distances that are no files
     "A distance from its file; what is no file stays what it is"
@@ -177,7 +171,7 @@ def _made(dls, arch, arch_config):
 def _check_embeds(encoder, dls):
     says = f"`arch` is or makes a {type(encoder).__name__}"
     if not isinstance(encoder, nn.Module): raise ValueError(f"{says}; wanted a module, an encoder (B, C, L) -> (B, E)")
-    if isinstance(uncompiled(encoder), Pretraining): raise ValueError(f"{says}, an encoder with the head that it pretrained with; wanted encoder_of(it)")
+    if isinstance(unwrapped(encoder), Pretraining): raise ValueError(f"{says}, an encoder with the head that it pretrained with; wanted encoder_of(it)")
     if not any(p.requires_grad for p in encoder.parameters()): raise ValueError(f"{says} that has nothing to train; wanted an encoder (B, C, L) -> (B, E)")
     try: z = embed_segments(encoder, np.zeros((2, dls.vars, dls.len), np.float32))
     except Exception as e: raise ValueError(f"{says} that takes no segments of {dls.vars} channels and {dls.len} samples ({e})") from None
@@ -345,7 +339,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
                    progress:bool=False # Show a bar?
                   )->np.ndarray:     # (N, E) float32
     "Embeddings of segments, in evaluation mode: of tsai's architectures the backbone's mean over time. Raises ValueError for malformed segments and for `Segments` of another rate"
-    model = uncompiled(learn.model if isinstance(learn, Learner) else learn)
+    model = unwrapped(learn.model if isinstance(learn, Learner) else learn)
     if not isinstance(model, nn.Module) or isinstance(model, tuple(distance_kinds.values())): raise ValueError(f"`learn` is a {type(model).__name__}; wanted a Learner, or an encoder such as `load_encoder` gives")
     check_count('bs', bs)
     if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (isinstance(model, Pretraining) or hasattr(model, 'backbone')):
@@ -358,7 +352,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
 
 def embed_of(model):
     "What gives a model's embedding: its `embed`, the mean over time of its backbone (tsai's architectures), or itself"
-    model = uncompiled(model)
+    model = unwrapped(model)
     if isinstance(model, (RelConResNet34,BackboneEncoder,Pretraining)): return model.embed
     if not hasattr(model, 'backbone'): return model
     return lambda x: MeanOverTime()(model.backbone(x))
@@ -377,7 +371,7 @@ def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data, its network or its file tell them; also of those whom it, or the distance that ranked for it, had met before"
     if not isinstance(encoder, Learner): return marks_of_model(encoder)
-    return marks_of(encoder.dls).union(marks_of_model(encoder.model), *[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
+    return known_of(encoder)['subjects'].union(*[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
 
 def _kind(model):
     "What is written of a model: its kind, its configuration, its tensors"
@@ -388,8 +382,8 @@ def _kind(model):
     raise ValueError(f"`learn`: a {type(model).__name__} cannot be written as a portable file; wanted a `RelConResNet34`, one of tsai's architectures made by a learner of its class, a `MotifDistance`, or a Learner of one. For others there is learn.save(name, with_opt=False)")
 
 def _plain(o):
-    "numpy and torch numbers as Python's, anything else as text"
-    return o.item() if hasattr(o, 'item') else str(o)
+    "Numbers and arrays of numpy and torch as Python's, anything else as text"
+    return o.tolist() if hasattr(o, 'tolist') else str(o)
 
 def _training_record(learn):
     "What fastai recorded of the fit"
@@ -398,9 +392,9 @@ def _training_record(learn):
     return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
 
 def _fitted_how(learn):
-    "By which methods a learner trains, and of a distance whether without gravity"
-    known, methods = fitted_on_motion(learn), methods_of(learn) if isinstance(learn, Learner) else {}
-    return (dict(methods=methods) if methods else {}) | ({} if known is None else dict(motion_only=known))
+    "By which methods a network was trained, one after the other, and of a distance whether without gravity"
+    known = known_of(learn)
+    return {k: known[k] for k in ('methods','motion_only') if k in known}
 
 def check_unchanged(learn):
     "Raises ValueError for a Learner that changes its segments before the network sees them"
@@ -409,7 +403,7 @@ def check_unchanged(learn):
 
 def _data_of(learn, rate=None, length=None):
     "Rate and length of the segments that trained a learner or a model, as it knows them or they are given. Raises ValueError where no rate is known, or what is given is another"
-    with no_random(): known = known_of(learn)              # tsai's dls draw a batch to know
+    known = known_of(learn)
     if isinstance(learn, Learner) and getattr(learn.dls, 'rate', None) is None and rate is not None: known = known|dict(rate=None)      # whoever knows the data is believed
     rate, length = _given_or_known('rate', rate, known, check_rate), _given_or_known('length', length, known, partial(check_count, 'length'))
     if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
@@ -418,14 +412,17 @@ def _data_of(learn, rate=None, length=None):
 def _given_or_known(name, given, known, check):
     "What is given, or known; None if neither. Raises ValueError for what cannot be, and where both are there and they differ"
     given, known = (None if v is None else check(v) for v in (given, known.get(name)))
-    if None not in (given, known) and not np.isclose(given, known): raise ValueError(f"`{name}` is {given:g}; it was trained on {known:g}{dict(rate=' Hz', length=' samples')[name]}")
+    if None not in (given, known) and not np.isclose(given, known): raise ValueError(f"`{name}` is {given:g}; its segments have {known:g}{dict(rate=' Hz', length=' samples')[name]}: wanted None, or the same")
     return given if known is None else known
 
 def what_to_save(learn, rate=None, length=None, **record)->tuple:
     "What `save_weights` writes of a Learner or a model: kind, configuration, tensors, rate, length. Raises ValueError for what it refuses"
-    if isinstance(learn, Learner):
-        check_unchanged(learn)
-        if told := [name for name in ('columns','epochs', *_fitted_how(learn)) if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r}, which the learner tells itself; wanted another name")
+    if isinstance(learn, Learner): check_unchanged(learn)
+    tells = ['methods', *_fitted_how(learn), *(('columns','epochs') if isinstance(learn, Learner) else ())]
+    if told := [name for name in tells if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r:.80}, which a {type(learn).__name__} tells itself; wanted another name")
+    for name,value in record.items():
+        try: json.dumps(value, default=_plain)
+        except (TypeError, ValueError) as e: raise ValueError(f"`{name}` is a {type(value).__name__} that cannot be written ({e}); wanted numbers and text, and lists and dicts of them") from None
     return *_kind(encoder_of(learn)), *_data_of(learn, rate, length)
 
 def save_weights(learn,                 # Learner or model: a `RelConResNet34` or a `MotifDistance`
@@ -461,8 +458,8 @@ def _load(path, kind, make, rate):
     if rate is not None and not np.isclose(check_rate(rate), info['rate'], rtol=1e-3): raise ValueError(f"`path`: {path} was trained on {info['rate']:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     model = make(info['config'])
     with safe_open(path, 'pt') as f: _load_state(model, {k: f.get_tensor(k) for k in f.keys()}, f"`path`: {path}")
-    model.info, model.remembered = info, {k: info.get(k) for k in ('rate','length','unit')} | dict(subjects=set(info.get('subjects', [])))
-    if kind in distance_kinds: model.remembered['motion_only'] = info.get('record', {}).get('motion_only')
+    record, model.info = info.get('record', {}), info
+    remember(model, **{k: info.get(k) for k in ('rate','length','unit')}, subjects=set(info.get('subjects', [])), methods=record.get('methods'), motion_only=record.get('motion_only') if kind in distance_kinds else None)
     return model.eval()
 
 def _load_state(model, state, name):

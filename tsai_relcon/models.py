@@ -6,7 +6,7 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/models.html.md"""
 
 # %% auto #0
 __all__ = ['SameConv1d', 'PreActBlock', 'RelConResNet34', 'register', 'MeanOverTime', 'BackboneEncoder', 'named_arch',
-           'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'uncompiled', 'Pretraining', 'without_head',
+           'is_of_tsai', 'tsai_encoder', 'encoder_from_config', 'mlp_head', 'unwrapped', 'Pretraining', 'without_head',
            'WithHead']
 
 # %% ../nbs/06_models.ipynb #bb52783b
@@ -175,17 +175,19 @@ def mlp_head(c_in:int,    # Width of the embedding
     pairs = list(zip((c_in,*widths), widths))
     return nn.Sequential(*[m for i,o in pairs for m in (nn.Linear(i, o), nn.ReLU())][:-1])
 
-def uncompiled(model):
-    "A model without the wrapping of torch.compile; what is no module stays what it is"
-    return getattr(model, '_orig_mod', model) if isinstance(model, nn.Module) else model     # a Learner would answer with its model's
+def unwrapped(model):
+    "A model without the wrappings of torch.compile and of several devices; what is no module stays what it is"
+    if not isinstance(model, nn.Module): return model                    # a Learner would answer with its model's
+    inner = model.module if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else getattr(model, '_orig_mod', model)
+    return model if inner is model else unwrapped(inner)
 
 class Pretraining(nn.Module):
     "An `encoder` under what is there for the time of pretraining, of whom `embed` gives the encoder's embedding: see `encoder_of`"
 
 def without_head(model):
-    "A model without the wrapping of torch.compile, and without the head that it pretrains with"
-    model = uncompiled(model)
-    return model.encoder if isinstance(model, Pretraining) else model
+    "A model without its wrappings, and without the head that it pretrains with"
+    model = unwrapped(model)
+    return unwrapped(model.encoder) if isinstance(model, Pretraining) else model
 
 class WithHead(Pretraining):
     "An encoder whose embedding goes through a head while it pretrains"

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device, no_random
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
@@ -24,7 +25,7 @@ from sktime.regression.base import BaseRegressor
 from sktime.transformations.base import BaseTransformer
 from .core import check_count, check_unit, tell
 from .augment import aug_pred_tasks, augmentations
-from .callback import remembered
+from .callback import remember, trained_on
 from .batches import GroupDL, SegmentDataset, SegmentDL
 from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
@@ -57,7 +58,7 @@ def _encodable(X):
 
 def _for_encoder(X, encoder):
     "The same for an encoder. Tells what is unlike the segments that its file is of; raises ValueError for other channels"
-    X, trained = _encodable(X), remembered(encoder)
+    X, trained = _encodable(X), trained_on(encoder)
     if X.shape[1]!=encoder.c_in: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {encoder.c_in}")
     if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder was trained on {trained['length']}")
     if trained.get('unit')=='g':
@@ -211,7 +212,7 @@ class RelConTransformer(BaseTransformer):
 
     def _options(self):
         "Of the learner. Raises ValueError for an `nf` that another architecture than the ResNet-34 would not know"
-        options = dict(self.options or {})
+        options = {k: deepcopy(v) if isinstance(v, nn.Module) else v for k,v in (self.options or {}).items()}      # a fit begins with what it was given, and leaves it alone
         if options.get('arch', RelConResNet34) in (RelConResNet34, RelConResNet34.__name__): return options | dict(arch_config=dict(nf=self.nf) | (options.get('arch_config') or {}))
         if self.nf!=64: raise ValueError(f"`nf` is {self.nf}; it is the ResNet-34's width, and `options` name another `arch`: say it in their `arch_config`")
         return options
@@ -235,7 +236,7 @@ class RelConTransformer(BaseTransformer):
             bar, log = _quiet(learn, self.verbose)
             with bar, log: learn.fit_one_cycle(self.epochs, self.lr)
         encoder = _encoder(learn)
-        remembered(encoder).update(length=length)                                   # a crop is none of an instance's length
+        remember(encoder, length=length)                                   # a crop is none of an instance's length
         return encoder
 
     def _transform(self, X, y=None):
