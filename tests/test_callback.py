@@ -12,7 +12,8 @@ from fastai.torch_core import set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.augment import add_noise, negate, random_augment, reverse
 from tsai_relcon.baselines import SimCLR
-from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with, trained_on
+from tsai_relcon.callback import KeepBest, MotifReconstruction, RankingSample, RelCon, StopOnInterrupt, ranking_metrics, rank_with
+from tsai_relcon.provenance import trained_on
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.batches import batch_index, grouped_index, relcon_dls, segment_dls
 from tsai_relcon.distance import MotifDistance, motif_distances

@@ -21,13 +21,14 @@ import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
 from tsai_relcon.baselines import MaskedDistance, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import KeepBest, PretextCallback, StopOnInterrupt, as_text, no_loss, trained_on
+from tsai_relcon.callback import KeepBest, PretextCallback, StopOnInterrupt, no_loss
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.learner import SaveWeights, encoder_of, fitted_on_motion, load_encoder, motif_learner, pretrained_on, relcon_learner, save_weights, weights_info
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.plain_distances import spectrum_distances
+from tsai_relcon.provenance import as_text, trained_on
 from tsai_relcon.splits import subject_splits
 from tsai_relcon.store import create_store, open_store
 
@@ -390,11 +391,11 @@ def test_a_disk_that_is_really_full(some, whole, tmp_path):
 # ---- what is refused
 
 def other_people(segs): return segs[segs.subject!=np.unique(segs.subject)[0]]
-changes = {'epochs is 4, there 3': dict(fit=dict(n=4)), 'schedule of lr': dict(fit=dict(lr=1e-3)), 'schedule of mom is None': dict(fit=dict(how='fit_flat_cos')), r'shape of backbone.stem.conv.weight is \[4, 3, 7\], there \[2, 3, 7\]': dict(make=dict(arch_config=dict(nf=4))),
+changes = {'epochs is 4, there 3': dict(fit=dict(n=4)), 'schedule of lr': dict(fit=dict(lr=1e-3)), 'schedule of mom is unset': dict(fit=dict(how='fit_flat_cos')), r'shape of backbone.stem.conv.weight is \[4, 3, 7\], there \[2, 3, 7\]': dict(make=dict(arch_config=dict(nf=4))),
            r'seed \(training\) is 4, there 3': dict(make=dict(seed=4)), 'n_groups': dict(make=dict(n_groups=5)), 'anchors': dict(make=dict(anchors='one')), 'redraw': dict(make=dict(redraw=2)),
            'subjects|segments': dict(segs=other_people), 'content': dict(segs=lambda s: type(s)(s.X*1.001, s.subject, s.time, s.rate)), 'rate is 60': dict(segs=lambda s: type(s)(s.X, s.subject, s.time, 60.)),
            'tau of RelCon is 0.2': dict(make=dict(tau=.2)), 'distance of RelCon is .manhattan': dict(make=dict(distance=lambda x, a, c: (x[a][:,None]-x[c]).abs().sum((2,3)))),
-           'n_augment of RelCon is 2, there None': dict(make=dict(options=dict(n_augment=2))), "nearest of RelCon is 3": dict(make=dict(options=dict(nearest=3))), "loss of RelCon is 'binary'": dict(make=dict(options=dict(loss='binary'))), "weight of RelCon is 0.3": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
+           'n_augment of RelCon is 2, there unset': dict(make=dict(options=dict(n_augment=2))), "nearest of RelCon is 3": dict(make=dict(options=dict(nearest=3))), "loss of RelCon is 'binary'": dict(make=dict(options=dict(loss='binary'))), "weight of RelCon is 0.3": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
            'optimiser': dict(make=dict(opt_func=SGD)), 'transforms': dict(make=dict(batch_tfms=TSRandomAugment())), 'callbacks with a state.*keep_best': dict(make=dict(cbs=KeepBest())), 'model is .Dropping': dict(make=dict(arch=Dropping, arch_config=None))}
 changes['distance of RelCon is .manhattan']['make']['distance'].__name__ = 'manhattan'
 
@@ -511,7 +512,7 @@ def other_options(some):
     of = dict(listed_in_fs=(listed, add_noise, scale), nested_in_fs=(nested, .05, 5.), partial_distance=(spectrum, 0., 8.), function_of_motif=(renamed, add_noise, scale), distance_of_rebar=(rebar, *masked), r_of_mvp=(mvp, .15, .6), noise_of_motif=(motif, .05, 5.), noise_of_simclr=(contrast, .05, 5.), noise_of_relcon=(views, .05, 5.))
     return {k: tuple(partial(make, v) for v in (a, a, b)) for k,(make,a,b) in of.items()}
 
-@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there None'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('listed_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
+@pytest.mark.parametrize('name, says', [('distance_of_rebar', 'distance of REBAR'), ('r_of_mvp', 'r of MVPCallback is 0.6, there unset'), ('noise_of_motif', 'augmentations of MotifReconstruction'), ('noise_of_simclr', 'fs of SimCLR'), ('noise_of_relcon', 'fs of RelCon'), ('nested_in_fs', 'fs of RelCon'), ('listed_in_fs', 'fs of RelCon'), ('partial_distance', 'distance of RelCon'), ('function_of_motif', 'augmentations of MotifReconstruction')])
 def test_an_option_that_changed_is_another_fit_and_the_same_is_not(name, says, some, tmp_path, monkeypatch):
     make, again, other = other_options(some)[name]
     broken(make(), tmp_path/'ck', *places['first'])
@@ -565,8 +566,10 @@ def test_options_of_all_kinds_may_be_saved(some, tmp_path):
     [told] = weights_info(tmp_path/'w.safetensors')['record']['methods']
     assert told=={'OwnPretext': {'axes': as_text(np.ones(3)), 'of': {'[1, 2]': 'add_noise', 'n': 3, 'also': [.5, None]}, 'length': 8}} and learn.own_pretext.length==8
     fitted(make(np.ones(3), of), Checkpoint(tmp_path/'ck', resume=True), n=1)
-    for other in (None, np.zeros(3), [1.,1.,1.]):
+    for other in (None, np.zeros(3), [1.,1.,1.], nn.Dropout(.1)):
         with pytest.raises(ValueError, match='axes of OwnPretext is'): fitted(make(other, of), Checkpoint(tmp_path/'ck', resume=True), n=1)
+    broken(make(nn.Dropout(.1)), tmp_path/'drop', *places['first'])
+    with pytest.raises(ValueError, match='axes of OwnPretext is'): fitted(make(nn.Dropout(.9)), Checkpoint(tmp_path/'drop', resume=True))
     with pytest.raises(ValueError, match="of of OwnPretext is {'n': 4}, there {'n': 3}"): fitted(make(np.ones(3), of|dict(n=4)), Checkpoint(tmp_path/'ck', resume=True), n=1)
 
 viewed = dict(own_view=True, n_augment=1)
@@ -625,8 +628,8 @@ def test_seconds_may_be_endless(some, tmp_path):
 
 def test_a_distance_of_motion_is_another_fit(some, tmp_path):
     fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[]), Checkpoint(tmp_path/'ck', 0))
-    with pytest.raises(ValueError, match='motion_only of MotifReconstruction is True, there None'): fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=True), Checkpoint(tmp_path/'ck', resume=True))
+    with pytest.raises(ValueError, match='motion_only of MotifReconstruction is True, there unset'): fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=True), Checkpoint(tmp_path/'ck', resume=True))
 
 def test_of_options_by_name_those_that_differ_are_told():
     now, then = {'fs': dict(noise='f', scale='g'), 'tau': .1}, {'fs': dict(noise='f', scale='h', negation='n'), 'tau': .1}
-    assert _differences(now, then)==["fs is {'scale': 'g', 'negation': None}, there {'scale': 'h', 'negation': 'n'}"] and _differences(now, now)==[]
+    assert _differences(now, then)==["fs is {'scale': 'g', 'negation': unset}, there {'scale': 'h', 'negation': 'n'}"] and _differences(now, now)==[]

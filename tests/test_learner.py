@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
-from tsai_relcon.callback import RelCon, StopOnInterrupt, known_of, n_candidates, network_of, trained_on
+from tsai_relcon.callback import RelCon, StopOnInterrupt, n_candidates
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.data.core import DataLoaders
@@ -29,6 +29,7 @@ from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_fro
                                  pretrained_on, relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
+from tsai_relcon.provenance import known_of, network_of, trained_on
 from conftest import carried_over, load_golden
 
 def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
@@ -285,10 +286,8 @@ def test_a_networks_own_info_is_no_file(dls, few):
     class Own(nn.Module):
         def __init__(self, **info): super().__init__(); self.info, self.net = info, nn.Linear(3, 4)
         def forward(self, x): return self.net(x.mean(-1))
-    class Buffered(Own):
-        def __init__(self, **info): super().__init__(**info); self.register_buffer('_trained_on', torch.ones(3))
     silently(simclr_learner(dls, arch=Own(rate=1e-3, subjects=12)), 1)
-    for kind in (Own, Buffered): assert len(evaluate(kind(length=3), few, folds=2, Cs=[1.]))
+    assert len(evaluate(Own(length=3), few, folds=2, Cs=[1.]))
 
 def test_a_distance_brought_back_by_load_keeps_whom_it_met(few, tmp_path):
     people = np.unique(few.subject)
@@ -319,15 +318,33 @@ def test_a_file_says_by_which_method_it_was_trained(make, name, options, dls, tm
     assert [*method]==[name] and method[name].items()>=options.items()
     assert methods(encoder_of(learn))==methods(load_encoder(tmp_path/'e.safetensors'))==told
     silently(later := augpred_learner(dls, arch=load_encoder(tmp_path/'e.safetensors')), 2)
-    assert [[*m] for m in methods(later)]==[[name], ['AugPred']] and methods(later)[0]==method
+    silently(again := make(dls, arch=encoder_of(later)), 1)
+    silently(again, 1)                                                                     # twice by the same is once
+    assert [[*m] for m in methods(again)]==[[name], ['AugPred'], [name]] and methods(again)[0]==method
+
+@pytest.mark.parametrize('wrong', [dict(record=[]), dict(record='x'), dict(record=dict(methods=5)), dict(record=dict(methods=[5])), dict(subjects=[5]), dict(subjects='abc'), dict(subjects={}), dict(length='128'), dict(length=0), dict(length=[1]),
+                                   dict(rate='fifty'), dict(rate=[50]), dict(rate=-50), dict(rate=...), dict(kind=...), dict(kind=3), dict(config=None), dict(config=[1]), dict(config=...)], ids=str)
+def test_facts_of_a_file_that_cannot_be_are_named(wrong, dls, tmp_path):
+    path = rewritten(save_weights(simclr_learner(dls, arch_config=dict(nf=2)), tmp_path/'e.safetensors'), lambda info: {k: v for k,v in (info|wrong).items() if v is not ...})      # ...: left out
+    for read in (weights_info, load_encoder, partial(load_encoder, rate=50.), lambda path: evaluate({'it': path}, dls.valid.dataset.segs)):
+        with pytest.raises(ValueError, match=f'`path`: .*{[*wrong][0]!r} .*; wanted .*did not write this'): read(path)
+
+def test_a_file_that_tells_methods_as_it_once_did_goes_on(dls, tmp_path):
+    path = rewritten(save_weights(simclr_learner(dls, arch_config=dict(nf=2)), tmp_path/'e.safetensors'), lambda info: info|dict(record=dict(methods={'SimCLR': {'tau': .1}})))
+    silently(learn := augpred_learner(dls, arch=load_encoder(path)), 1)
+    assert [[*m] for m in trained_on(learn.model)['methods']]==[['SimCLR'], ['AugPred']]
 
 def test_a_learner_and_its_network_tell_the_same(few, tmp_path):
     shorter = relcon_dls(type(few)(few.X[...,:64], few.subject, few.time, 50.), n_groups=4, n_within=3)
     silently(first := simclr_learner(relcon_dls(few, n_groups=4, n_within=3), arch_config=dict(nf=2)), 1)
     later = simclr_learner(shorter, arch=encoder_of(first))
-    assert known_of(later)['length']==trained_on(network_of(later))['length']==128         # until something of 64 has trained it
-    silently(later, 1)
-    assert known_of(later)['length']==trained_on(network_of(later))['length']==64
+    assert known_of(later)['length']==trained_on(network_of(later))['length']==64 and trained_on(encoder_of(later))['length']==128
+    silently(later, 1, cbs=SaveWeights(tmp_path/'e.safetensors', length=64))                # whom it asks before the training tells it what it will find after it
+    assert known_of(later)==trained_on(network_of(later))==trained_on(encoder_of(later)) and known_of(later)['length']==64
+    later.path = tmp_path
+    later.save('kept')
+    back = simclr_learner(shorter, arch=deepcopy(encoder_of(first)), path=tmp_path).load('kept')
+    assert weights_info(save_weights(back, tmp_path/'b.safetensors'))['length']==64
     fresh = motif_learner(shorter, MotifDistance(nf=2), motion_only=True)
     assert trained_on(network_of(fresh))==known_of(fresh) and known_of(fresh).items()>=dict(rate=50., length=64, motion_only=True).items() and not trained_on(fresh.model)
     assert weights_info(save_weights(relcon_learner(shorter, fresh, arch_config=dict(nf=2), motion_only=True).rel_con.distance, tmp_path/'d.safetensors'))['rate']==50
@@ -358,6 +375,7 @@ def test_a_record_that_cannot_be_written_is_told_before_the_training(dls, tmp_pa
 def test_a_wrapped_encoder_is_saved_as_what_it_wraps(make, wrap, dls, tmp_path):
     silently(learn := make(dls, arch=wrap(RelConResNet34(nf=2))), 1)
     assert isinstance(encoder_of(learn), RelConResNet34) and trained_on(wrap(encoder_of(learn)))==trained_on(encoder_of(learn))
+    assert trained_on(encoder_of(learn)).keys()=={'rate','length','methods','subjects'} and len(pretrained_on(encoder_of(learn)))==24
     assert weights_info(save_weights(learn, tmp_path/'e.safetensors'))['length']==128
 
 def test_a_partial_tells_whom_its_network_met(few):

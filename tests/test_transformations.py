@@ -18,7 +18,7 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
-from tsai_relcon.callback import trained_on
+from tsai_relcon.provenance import trained_on
 from tsai_relcon.transformations import RelConClassifier, RelConDistance, RelConRegressor, RelConTransformer, panel_array
 
 quick = dict(nf=2, epochs=1, distance='spectrum', n_groups=4, n_within=2, random_state=0)

@@ -17,6 +17,7 @@ from .models import *
 from .losses import *
 from .distance import *
 from .plain_distances import *
+from .provenance import *
 from .callback import *
 from .checkpoint import *
 from .distributed import *

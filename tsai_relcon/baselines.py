@@ -24,11 +24,12 @@ from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL, segment_dls
 from .core import check_count, check_number, check_switch
-from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, network_of, no_loss
+from .provenance import network_of
+from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, no_loss
 from .distance import MotifDistance, for_each
 from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
-from .models import Pretraining, RelConResNet34, WithHead, unwrapped
+from .models import Pretraining, RelConResNet34, WithHead
 
 # %% ../nbs/11_baselines.ipynb #0c879e8f
 class SimCLR(Views, DisturbedPretext):

@@ -15,7 +15,7 @@ from inspect import signature
 from pathlib import Path
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from fastcore.foundation import L
 from fastai.callback.core import Callback
 from fastai.callback.schedule import ParamScheduler
@@ -25,10 +25,12 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 from .core import check_count, check_number, check_switch, tell
 from .batches import SeededDL
-from .callback import MotifReconstruction, RelCon, RemembersTraining, StopOnInterrupt, as_plain, checksum_of, remember, trained_on
+from .models import without_head
+from .provenance import as_plain, checksum_of, trained_on
+from .callback import MotifReconstruction, RelCon, RemembersTraining, StopOnInterrupt
 
 # %% ../nbs/10_checkpoint.ipynb #b9bad291
-_format = 'tsai_relcon checkpoint 1'
+_format = 'tsai_relcon checkpoint 2'
 
 def _pack(o, tensors, name):
     "`o` as JSON holds it, its tensors laid aside in `tensors`. Raises ValueError for what neither can hold"
@@ -145,7 +147,7 @@ def _of_method(cb):
     "What tells a method from another of its kind: of most options nothing, as long as they are at their defaults"
     options, defaults = cb.plain_options(), {k: as_plain(p.default) for k,p in signature(type(cb)).parameters.items()}
     if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=options['fs'], seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
-    return {k: v for k,v in options.items() if v!=defaults[k] or isinstance(cb, RelCon) and k in ('tau','attention','motion_only','distance')}
+    return {k: v for k,v in options.items() if k not in defaults or v!=defaults[k] or isinstance(cb, RelCon) and k in ('tau','attention','motion_only','distance')}
 
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"
@@ -157,12 +159,19 @@ def _settings(learn)->dict:
         if isinstance(cb, RemembersTraining): s |= {f'{k} of {type(cb).__name__}': v for k,v in _of_method(cb).items()}
     return json.loads(json.dumps(s, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
 
-def _differences(now, then):
+class _Unset:
+    "In place of a setting that a fit does not tell, such as an option at its default"
+    def __repr__(self): return 'unset'
+
+def _differences(now, then, unset=_Unset()):
     "What two fits differ in; of options by name those alone that do"
+    def differing(a, b): return {k: both for k in {**a, **b} if (both := (a.get(k, unset), b.get(k, unset)))[0]!=both[1]}
     def told(k, a, b):
-        if isinstance(a, dict) and isinstance(b, dict): a, b = ({n: o.get(n) for n in {**a, **b} if a.get(n)!=b.get(n)} for o in (a, b))
+        if isinstance(a, dict) and isinstance(b, dict):
+            of = differing(a, b)
+            a, b = ({n: both[i] for n,both in of.items()} for i in (0, 1))
         return f"{k} is {a!r:.60}, there {b!r:.60}"
-    return [told(k, now.get(k), then.get(k)) for k in {**now, **then} if now.get(k)!=then.get(k)]
+    return [told(k, *both) for k,both in differing(now, then).items()]
 
 # %% ../nbs/10_checkpoint.ipynb #af5772ca
 _kept = dict(TrackerCallback=('best','new_best','wait','best_epoch','state'), ParamScheduler=('hps',), GradientAccumulation=('count',), ShowGraphCallback=('nb_batches',))
@@ -195,11 +204,6 @@ def _set_optimiser_state(learn, opt, grads):
     device = next(model.parameters()).device
     learn.opt.load_state_dict(opt if isinstance(learn.opt, OptimWrapper) else to_device(opt, device))      # torch's own know where each number belongs
     for p,g in zip(model.parameters(), grads): p.grad = None if g is None else torch.zeros_like(p) if isinstance(g, int) else g.to(p.device)
-
-def _memory(learn):
-    "What the network knows of what trained it"
-    known = trained_on(learn.model)
-    return known | dict(subjects=sorted(known.get('subjects', [])))
 
 def _loader_states(learn, train_epoch):
     "Of each loader the number of its coming epoch, or the generator that fastai's own shuffle by. `train_epoch`: of the training loader in the middle of one"
@@ -271,7 +275,7 @@ class Checkpoint(Callback):
         return dict(random=random_state(), loaders=_loader_states(self.learn, drawn), metrics=[{k: v for k,v in vars(m).items() if k in ('total','count')} for m in metrics])
     def _state(self, at, at_end):
         learn, middle = self.learn, at['batch'] and not at['trained']
-        return dict(settings=self.settings, at=at, model=get_model(learn.model).state_dict(), trained_on=_memory(learn), **_optimiser_state(learn), **(at_end or self._moment(self.drawn if middle else None)),
+        return dict(settings=self.settings, at=at, model=get_model(learn.model).state_dict(), trained_on={k: sorted(v) if isinstance(v, set) else v for k,v in trained_on(learn.model).items()}, **_optimiser_state(learn), **(at_end or self._moment(self.drawn if middle else None)),
                     callbacks=_callback_states(learn), recorder=_recorded(learn.recorder) if hasattr(learn, 'recorder') else None,
                     scaler=learn.scaler.state_dict() if getattr(learn, 'scaler', None) else None)
 
@@ -280,7 +284,7 @@ class Checkpoint(Callback):
         differences = [] if rank_distrib() else _differences(self.settings, kept['settings'])         # of several processes the first one's settings count
         if differences: raise ValueError(f"`path`: {file} is of another fit: {'; '.join(differences[:5])}{' ...' if len(differences)>5 else ''}. Fit with what it began with, or take another name")
         get_model(learn.model).load_state_dict(kept['model'])
-        remember(learn.model, **kept.get('trained_on', {}))
+        without_head(learn.model)._trained_on = kept['trained_on']      # of these weights, whatever trained those that they replace
         getattr(learn.dls, 'n_inp', None)                   # fastai tries a batch to know it, once, and transforms draw for it
         _set_optimiser_state(learn, kept['opt'], kept['grads'])
         _set_loader_states(learn, kept['loaders'])

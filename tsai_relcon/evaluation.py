@@ -26,7 +26,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_ab
 from .core import Segments, as_column, check_count, is_whole, subject_marks, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
-from .callback import known_of
+from .provenance import known_of
 from .learner import get_embeddings, load_encoder, pretrained_on, validation_transform
 from .probes import check_options, finetunings, options_of, protocols, regressions
 

@@ -16,7 +16,7 @@ import torch
 from fastai.learner import Learner
 from .core import Segments, check_count, check_rate, check_windows
 from .models import BackboneEncoder, RelConResNet34
-from .callback import known_of
+from .provenance import known_of
 from .checkpoint import new_path, write_whole
 from .learner import _check_rate_of, check_unchanged, encoder_of, load_encoder
 

@@ -36,14 +36,15 @@ from fastprogress.fastprogress import progress_bar
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
-from .core import Segments, check_count, check_number, check_rate, check_switch, check_windows, tell
+from .core import Segments, check_count, check_number, check_rate, check_switch, check_windows, is_number, is_whole, tell
 from .batches import GroupDL, segment_dls
 from .augment import aug_pred_tasks, augmentations, mild_augmentations, samples_asked_about
 from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, WithHead, encoder_from_config, is_of_tsai, mlp_head, named_arch, tsai_encoder, unwrapped, without_head
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, known_of, marks_of_model, n_candidates, network_of, no_loss, ranking_metrics, reconstruction_error, remember
+from .provenance import known_of, marks_of_model, network_of, remember, trained_on
+from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, n_candidates, no_loss, ranking_metrics, reconstruction_error
 from .checkpoint import Checkpoint, new_path, write_whole
 
 # %% ../nbs/10_learner.ipynb #ebaeb001
@@ -160,13 +161,19 @@ def _made(dls, arch, arch_config):
     if isinstance(arch, nn.Module):
         if arch_config: raise ValueError(f"`arch_config` is {arch_config}, but `arch` is a module already; configure it where it is made")
         check_trained_rate(arch, dls, 'arch')
-        return tsai_encoder(arch, dls.vars, dls.len) if is_of_tsai(arch) and hasattr(arch, 'backbone') else arch      # of these the head is not used
+        return _of_tsais(arch, dls) if is_of_tsai(arch) and hasattr(arch, 'backbone') else arch
     if is_of_tsai(arch): return tsai_encoder(arch, dls.vars, dls.len, arch_config)
     if arch is RelConResNet34 and (unknown := set(arch_config or {})-set(signature(arch).parameters)): raise ValueError(f"`arch_config` has {', '.join(map(repr, sorted(unknown)))}, which RelConResNet34 does not know")
     if callable(arch):
         try: return arch(dls.vars, None, **(arch_config or {}))
         except TypeError as e: raise ValueError(f"`arch` is {arch!r:.80}, which cannot be called with ({dls.vars}, None) and `arch_config` {arch_config or {}} ({e}); wanted a class of encoders such as RelConResNet34") from e
     raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, its name, or a module")
+
+def _of_tsais(net, dls):
+    "A network of tsai's without its head, which is not used; it remembers what the network did"
+    encoder = tsai_encoder(net, dls.vars, dls.len)
+    remember(encoder, **trained_on(net))
+    return encoder
 
 def _check_embeds(encoder, dls):
     says = f"`arch` is or makes a {type(encoder).__name__}"
@@ -450,7 +457,21 @@ def file_info(path, format:str, written_by:str)->dict:
 
 def weights_info(path)->dict:
     "What a file of weights says of itself. Raises ValueError for a file that `save_weights` did not write"
-    return file_info(path, _format, 'save_weights')
+    info = file_info(path, _format, 'save_weights')
+    for name,(fits,wanted) in _in_info.items():
+        if not fits(info.get(name)): raise ValueError(f"`path`: {path} has {name!r} {info.get(name)!r:.60}; wanted {wanted}: `save_weights` did not write this")
+    methods = (info.get('record') or {}).get('methods')
+    if isinstance(methods, dict): info['record']['methods'] = [{name: options} for name,options in methods.items()]      # as files once told them
+    return info
+
+def _is_text(v):    return isinstance(v, str)
+def _is_methods(v): return isinstance(v, dict) or isinstance(v, list) and all(isinstance(m, dict) and len(m)==1 for m in v)
+_in_info = dict(kind     = (_is_text, 'text'),
+                config   = (lambda v: isinstance(v, dict), 'arguments by name'),
+                rate     = (lambda v: is_number(v) and v>0, 'Hz'),
+                length   = (lambda v: v is None or is_whole(v) and v>0, 'a number of samples'),
+                subjects = (lambda v: v is None or isinstance(v, list) and all(map(_is_text, v)), 'marks of people'),
+                record   = (lambda v: v is None or isinstance(v, dict) and _is_methods(v.get('methods', [])), 'facts by name, `methods` a list of {name: options}'))
 
 def _load(path, kind, make, rate):
     info = weights_info(path)
@@ -458,8 +479,8 @@ def _load(path, kind, make, rate):
     if rate is not None and not np.isclose(check_rate(rate), info['rate'], rtol=1e-3): raise ValueError(f"`path`: {path} was trained on {info['rate']:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
     model = make(info['config'])
     with safe_open(path, 'pt') as f: _load_state(model, {k: f.get_tensor(k) for k in f.keys()}, f"`path`: {path}")
-    record, model.info = info.get('record', {}), info
-    remember(model, **{k: info.get(k) for k in ('rate','length','unit')}, subjects=set(info.get('subjects', [])), methods=record.get('methods'), motion_only=record.get('motion_only') if kind in distance_kinds else None)
+    record, model.info = info.get('record') or {}, info
+    remember(model, **{k: info.get(k) for k in ('rate','length','unit')}, subjects=set(info.get('subjects') or []), methods=record.get('methods'), motion_only=record.get('motion_only') if kind in distance_kinds else None)
     return model.eval()
 
 def _load_state(model, state, name):

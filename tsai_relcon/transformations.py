@@ -25,7 +25,7 @@ from sktime.regression.base import BaseRegressor
 from sktime.transformations.base import BaseTransformer
 from .core import check_count, check_unit, tell
 from .augment import aug_pred_tasks, augmentations
-from .callback import remember, trained_on
+from .provenance import remember, trained_on
 from .batches import GroupDL, SegmentDataset, SegmentDL
 from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
