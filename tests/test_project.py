@@ -117,6 +117,8 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     random, relcon = seeds_of('random'), seeds_of('relcon')
     both = random.keys()&relcon.keys()
     def means(task): return ' to '.join(shown(mean_of(of, both, task)) for of in (relcon, random))
+    def gait(name): return [shown(seeds_of(name)['0'][task]['segment']['mean']) for task in ('moving_reality stride_time_s','mobgap speed_mps')]
+    assert "the stride time's r is {} and the speed's {}, with time warping {} and {} (seed 0, where the learned one has {} and {})".format(*gait('euclidean'), *gait('dtw'), *gait('relcon')) in text
     def wharf(name): return [json.loads(f.read_text())['scores']['wharf'] for f in (root/'results/levers').glob(f'{name}_seed*.json')]
     assert f"on stride time ({means('moving_reality stride_time_s')}) and speed ({means('mobgap speed_mps')})" in text and f"({how_many[len(both)]}; in the same time" in text and f"one seed (SimCLR {how_many[len(wharf('simclr_lr0.001'))].split()[0]})" in text
     of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
