@@ -56,7 +56,9 @@ def chosen(scores, stages, name, place):
 
 # ---- tables ---------------------------------------------------------------------------------------------------------------------------------------
 
-def table(head, rows): return [f"| {' | '.join(head)} |", f"|{' --- |'*len(head)}", *[f"| {' | '.join(map(str, r))} |" for r in rows], '']
+def table_row(cells): return f"| {' | '.join(map(str, cells))} |"
+
+def table(head, rows): return [table_row(head), f"|{' --- |'*len(head)}", *map(table_row, rows), '']
 
 def with_spread(of):
     "Mean (sd over folds; sd over seeds, where there are some)"
@@ -270,9 +272,11 @@ def command_section(runs):
     commands = sorted({r['command'] for r in runs})
     return ['## Commands', '', '`python benchmarks/methods.py DATA --out methods --record results` runs what has no record yet, and `--names` with `--seeds` a part of it; as they were typed:', '', '<details>', '', *[f'- `{command}`' for command in commands], '', '</details>']
 
+def runs_of(folder): return [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
+
 def lines_of(folder):
     "The report, line by line"
-    runs = [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
+    runs = runs_of(folder)
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
     check_records(runs, folder/'methods')
     scores, order = scores_of(runs), [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
@@ -281,9 +285,25 @@ def lines_of(folder):
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
 
+# ---- README's table -------------------------------------------------------------------------------------------------------------------------------
+
+of_readme = {'`joint_learner`': 'ours', 'the same without its ranking': 'ours_alone', 'the encoder untrained': 'untrained', 'features by hand': 'by_hand', "sktime's MiniRocket, ridge": 'minirocket'} | {f'`{name}_learner`': name for name in methods}
+
+def renew_readme(folder):
+    "The rows of methods in the README beside a folder of records, if it is this folder's report that it names"
+    readme = (folder := folder.resolve()).parent/'README.md'
+    if not readme.exists() or f'({folder.name}/methods.md)' not in readme.read_text(): return
+    scores = scores_of(runs_of(folder))
+    def renewed(line):
+        head, *cells = [c.strip() for c in line.strip('|').split('|')]
+        if head not in of_readme or len(cells)!=1+len(to_choose): return line
+        of = [chosen(scores, ['frozen'], of_readme[head], place)['mean'] for place in to_choose.values()]
+        return table_row([head, len(of[0]), *(short(c.mean()) for c in of)])
+    readme.write_text('\n'.join(map(renewed, readme.read_text().split('\n'))))
+
 def report(folder):
-    "results/methods.md from the records, and its pictures"
-    draw_pictures(folder)
+    "results/methods.md from the records, its pictures, and README's table"
+    draw_pictures(folder); renew_readme(folder)
     lines = lines_of(folder)
     (folder/'methods.md').write_text('\n'.join(lines)+'\n')
     print('\n'.join(lines))

@@ -100,6 +100,20 @@ def test_readmes_table_of_methods_says_what_the_records_say():
         def mean(task, *place): return f"{sum(reduce(getitem, place or ['segment'], s[task])['mean'] for s in scores)/len(scores):.3f}"[1:]
         assert rows[says]==[str(len(scores)), mean('motionsense'), mean('hapt'), mean('motionsense', 'few', '5'), mean('hapt', 'few', '5'), mean('moving_reality stride_time_s'), mean('mobgap speed_mps')], says
 
+def test_the_report_renews_readmes_table(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+    from methods_report import renew_readme
+    shutil.copytree(root/'results/methods', tmp_path/'results/methods')
+    readme, kept = tmp_path/'README.md', (root/'README.md').read_text()
+    old = re.sub(r'(?m)^\| `mvp_learner` .*$', '| `mvp_learner` | 0 | .1 | .1 | .1 | .1 | .1 | .1 |', kept)
+    assert old!=kept
+    readme.write_text(old)
+    renew_readme(tmp_path/'results')
+    assert readme.read_text()==kept
+    readme.write_text(old.replace('results/methods.md', 'elsewhere/methods.md'))         # of other records it says nothing
+    renew_readme(tmp_path/'results')
+    assert '| `mvp_learner` | 0 |' in readme.read_text()
+
 how_many = dict(enumerate(('no seed', 'one seed', 'two seeds', 'three seeds')))
 def shown(number): return f'{number:.3f}'[1:]
 
