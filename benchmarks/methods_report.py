@@ -82,7 +82,7 @@ def leaders(scores, order, columns, n=3):
         first, most = sorted(of, key=lambda name: of[name].mean(), reverse=True), max(map(len, of.values()))
         def score(name): return f'{says(name)} {of[name].mean():.3f}' + (f' ({in_seeds(len(of[name]))})' if len(of[name])<most else '')
         return f"- {head}: {'; '.join(map(score, first[:n]))}" + (f"; {score('untrained')}" if 'untrained' in of and 'untrained' not in first[:n] else '')
-    return [*[one(head, place) for head,place in columns.items()], '']
+    return [*[one(head, place) for head,place in columns.items() if any(len(chosen(scores, ['frozen'], name, place)) for name in order)], '']
 
 def in_seeds(n): return 'one seed' if n==1 else f'{n} seeds'
 
@@ -121,7 +121,7 @@ def about_passes(pretrained):
     of = [passes(r) for r in pretrained if r['name'] in methods]
     return [f"- The time is enough for {min(of):.1f} to {max(of):.1f} passes over the data: what is compared is how far each comes early. The paper trained on 87,376 people."] if of else []
 
-def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen:', '', *leaders(scores, order, to_choose)]
+def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen:', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 
 def frozen(scores, order):
     of_methods, others = [n for n in order if n in methods|beside], [n for n in order if n not in methods|beside]
@@ -172,6 +172,8 @@ def percent(scores, name, base, places):
     both = pd.concat([over(scores, n, places) for n in (name, base)], axis=1).dropna()
     return 100*(both[0].mean()/both[1].mean()-1) if len(both) else None
 
+def seeds_of(scores, name): return len(chosen(scores, ['frozen'], name, segments['MotionSense']))
+
 def seeds_of_both(scores, name, base): return len(differences(scores, name, base, segments['MotionSense']))
 
 def not_yet(done, names, there): return [f"Not {done} yet: {'; '.join(map(says, left))}.", ''] if (left := [n for n in names if n not in there]) else []
@@ -189,7 +191,7 @@ def ablation_section(scores, runs):
     def row(name):
         papers = [*the_papers.get(name, [None]*3), None]
         return [says(name), f'`{argument(name)}`', seeds_of_both(scores, name, 'relcon'), *[cell(percent(scores, name, 'relcon', places), p) for places,p in zip(compared.values(), papers)]]
-    n   = len(chosen(scores, ['frozen'], 'relcon', segments['MotionSense']))
+    n   = seeds_of(scores, 'relcon')
     own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
             "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its two F1 scores). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than the last row, the sd over the recipe's own seeds, is nothing to go by." if own else ''), '',
@@ -207,7 +209,7 @@ def about_the_control(scores, runs):
     found  = '; '.join(f"{side} on {', '.join(heads)}" for side,heads in sides.items() if heads)
     shared = set(of_all['MotionSense'].index)
     taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name and r['seed'] in shared]) for name in ('random','relcon')}
-    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({in_seeds(n)}; the sd over the seeds of the recipe itself is in the last row above).", '']
+    return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({in_seeds(n)}{'; the sd over the seeds of the recipe itself is in the last row above' if seeds_of(scores, 'relcon')>1 else ''}).", '']
 
 def departure_section(scores, runs):
     "Our departures, one taken back at a time: differences"

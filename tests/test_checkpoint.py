@@ -19,9 +19,9 @@ from fastai.torch_core import params, set_seed
 from tsai.data.core import get_ts_dls
 import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
-from tsai_relcon.baselines import MaskedDistance, mvp_learner, rebar_learner, simclr_learner
+from tsai_relcon.baselines import MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import KeepBest, PretextCallback, StopOnInterrupt, no_loss
+from tsai_relcon.callback import KeepBest, PretextCallback, RemembersTraining, StopOnInterrupt, no_loss
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.distance import MotifDistance
@@ -358,7 +358,7 @@ def test_a_damaged_file_is_named_and_the_one_before_used(damage, some, whole, br
     assert not (tmp_path/'trace').exists()
     older, newest = Checkpoint(tmp_path/'ck').files()
     for f in (older, newest): f.write_bytes(f.read_bytes()[:-9])
-    with pytest.raises(ValueError, match=f'none of the checkpoints is whole: .*{newest.name}.*{older.name}'): fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True))
+    with pytest.raises(ValueError, match=f'none of the checkpoints can be gone on from: .*{newest.name}.*{older.name}'): fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True))
 
 def test_a_full_disk_ends_no_training(some, whole, tmp_path, monkeypatch):
     full, fsync, tried = iter([False, False, True, True, True]+[False]*99), os.fsync, []
@@ -561,16 +561,30 @@ class OwnPretext(PretextCallback):
 
 def test_options_of_all_kinds_may_be_saved(some, tmp_path):
     def make(*options): return Learner(grouped(some), RelConResNet34(nf=2), loss_func=no_loss, cbs=OwnPretext(*options))
-    of = {(1,2): add_noise, 'n': np.int64(3), 'also': [np.float32(.5), None]}
+    of = {'kind': add_noise, 'n': np.int64(3), 'also': [np.float32(.5), None]}
     fitted(learn := make(np.ones(3), of), SaveWeights(tmp_path/'w.safetensors'), Checkpoint(tmp_path/'ck'), n=1)
     [told] = weights_info(tmp_path/'w.safetensors')['record']['methods']
-    assert told=={'OwnPretext': {'axes': as_text(np.ones(3)), 'of': {'[1, 2]': 'add_noise', 'n': 3, 'also': [.5, None]}, 'length': 8}} and learn.own_pretext.length==8
+    assert told=={'OwnPretext': {'axes': as_text(np.ones(3)), 'of': {'kind': 'add_noise', 'n': 3, 'also': [.5, None]}, 'length': 8}} and learn.own_pretext.length==8
     fitted(make(np.ones(3), of), Checkpoint(tmp_path/'ck', resume=True), n=1)
     for other in (None, np.zeros(3), [1.,1.,1.], nn.Dropout(.1)):
         with pytest.raises(ValueError, match='axes of OwnPretext is'): fitted(make(other, of), Checkpoint(tmp_path/'ck', resume=True), n=1)
     broken(make(nn.Dropout(.1)), tmp_path/'drop', *places['first'])
     with pytest.raises(ValueError, match='axes of OwnPretext is'): fitted(make(nn.Dropout(.9)), Checkpoint(tmp_path/'drop', resume=True))
     with pytest.raises(ValueError, match="of of OwnPretext is {'n': 4}, there {'n': 3}"): fitted(make(np.ones(3), of|dict(n=4)), Checkpoint(tmp_path/'ck', resume=True), n=1)
+
+class Renamed(OwnPretext):
+    "One that keeps an option under another name, and its parent's"
+    def __init__(self, w, **kw): super().__init__(**kw); self._w = w
+
+def test_an_option_that_cannot_be_told_is_said(some, tmp_path):
+    learn = Learner(grouped(some), RelConResNet34(nf=2), loss_func=no_loss, cbs=Renamed(1., length=5))
+    fitted(learn, SaveWeights(tmp_path/'w.safetensors'), n=1)
+    assert weights_info(tmp_path/'w.safetensors')['record']['methods']==[{'Renamed': {'w': 'not told', 'axes': as_text(np.zeros(3)), 'of': None, 'length': 5}}]
+
+def test_methods_of_ours_tell_all_their_options(some):
+    made = [stage1(some), stage2(some), *(f(grouped(some), arch_config=dict(nf=2)) for f in (simclr_learner, augpred_learner, mvp_learner)), rebar_learner(grouped(some), MaskedDistance(nf=2), arch_config=dict(nf=2)), masked_learner(grouped(some), MaskedDistance(nf=2))]
+    told = [cb.plain_options() for learn in made for cb in learn.cbs if isinstance(cb, RemembersTraining)]
+    assert len(told)==len(made) and 'not told' not in [v for of in told for v in of.values()]
 
 viewed = dict(own_view=True, n_augment=1)
 
@@ -584,10 +598,32 @@ def test_numbers_of_numpy_tell_fits_apart(options, others, some, tmp_path):
 class Noise:
     sd: float
 
+class Drawn:
+    "An object that can be called, without a text of its own; how often it was is no option"
+    def __init__(self, sd): self.sd, self.calls = sd, 0
+    def __call__(self, x): self.calls += 1; return x+self.sd
+    def draw(self, x): return self(x)
+
+def raised(n):
+    def power(x): return x**n
+    return power
+
 @pytest.mark.parametrize('one, other', [(range(3), range(5)), ({0}, {1,2}), (Path('a'), Path('b')), (torch.float32, torch.float16), (slice(3), slice(5)), (Noise(1.), Noise(5.)), (1j, 2j), (b'a', b'b'), (np.array(['a',None], object), np.array(['b',None], object)),
-                                        (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (np.zeros(2, int), np.zeros(2)), (pd.Series(range(10**4)), pd.Series(range(10**4)).mask(lambda s: s==5000, 0)), ({add_noise: 1}, {scale: 1}), (dict(a=add_noise), dict(a=scale))])
+                                        (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (np.zeros(2, int), np.zeros(2)), (pd.Series(range(10**4)), pd.Series(range(10**4)).mask(lambda s: s==5000, 0)), ({add_noise: 1}, {scale: 1}), (dict(a=add_noise), dict(a=scale)),
+                                        (Drawn(.1), Drawn(5.)), (Drawn(.1).draw, Drawn(5.).draw), (Drawn(.1).draw, Drawn(.1).__call__), (partial(Drawn(.1)), partial(Drawn(5.))), (lambda x: x+1, lambda x: x+2), (lambda x: x.a, lambda x: x.b), (raised(1), raised(2)), (lambda x, n=1: n, lambda x, n=2: n), ({1: 'a', '1': 'b'}, {'1': 'b'})])
 def test_values_of_all_kinds_tell_fits_apart(one, other):
     assert as_text(partial(euclidean, at=one))==as_text(partial(euclidean, at=deepcopy(one)))!=as_text(partial(euclidean, at=other))
+
+def test_what_changes_with_use_tells_no_fits_apart():
+    one, used = Drawn(.1), Drawn(.1)
+    used(0.)
+    assert as_text(one)==as_text(used) and as_text(raised(1))==as_text(raised(1))!='power'
+    def forever(n): return forever(n)                                                            # around itself
+    assert as_text(forever).startswith('forever')
+
+def test_options_that_are_no_numbers_are_themselves():
+    one, other = (_differences(dict(w=w), dict(w=float('nan'))) for w in (float('nan'), 1.))
+    assert one==[] and other==['w is 1.0, there nan']
 
 def prepared(learn):
     learn.create_opt()
@@ -609,9 +645,12 @@ def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
         weights.append([*fitted(simclr_learner(without_rate, arch_config=dict(nf=2)), *cbs, n=1).model.parameters()])
     assert all(torch.equal(p, q) for p,q in zip(*weights))
     assert weights_info(tmp_path/'w.safetensors')['rate']==50
-    for learn,wrong in ((stage2(some), dict(length=99)), (stage2(some), dict(rate=60.)), (stage2(some), dict(epochs=10)), (stage2(some), dict(columns=1)), (stage1(some), dict(motion_only=True)), *((relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=r)) for r in (-50., 'fifty', np.inf, True)), (relcon_learner(without_rate, euclidean, arch_config=dict(nf=2)), dict(rate=50, length=100))):
+    def of_tsai(): return relcon_learner(without_rate, euclidean, arch_config=dict(nf=2))
+    for learn,wrong,says in ((stage2(some), dict(length=99), '`length` is 99; its segments have 128 samples'), (stage2(some), dict(rate=60.), '`rate` is 60; its segments have 50 Hz'), (of_tsai(), dict(rate=50, length=100), '`length` is 100; its segments have 128 samples'),
+                             (stage2(some), dict(epochs=10), '`epochs` is 10, which a Learner tells itself'), (stage2(some), dict(columns=1), '`columns` is 1, which a Learner tells itself'), (stage1(some), dict(motion_only=True), '`motion_only` is True, which a Learner tells itself'),
+                             *((of_tsai(), dict(rate=r), f'`rate` is {r!r}; wanted') for r in (-50., 'fifty', np.inf, True))):
         before = [p.clone() for p in learn.model.parameters()]
-        with pytest.raises(ValueError, match='`rate` is|`length` is|which a Learner tells itself'): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
+        with pytest.raises(ValueError, match=says): fitted(learn, SaveWeights(tmp_path/'u.safetensors', **wrong))
         assert all(torch.equal(p, q) for p,q in zip(learn.model.parameters(), before))
     for bad in (-50., '50', np.inf):                                                             # the data's own
         without_rate.rate = bad
@@ -625,6 +664,12 @@ def test_what_cannot_be_saved_is_told_before_the_training(some, tmp_path):
 def test_seconds_may_be_endless(some, tmp_path):
     fitted(stage1(some), Checkpoint(tmp_path/'run', seconds=float('inf')), n=2)
     assert [f.name for f in tmp_path.glob('run.*')]==['run.1.safetensors']
+
+def test_a_checkpoint_of_another_version_is_not_called_damaged(some, tmp_path, monkeypatch):
+    with monkeypatch.context() as m:
+        m.setattr(room, '_format', 'tsai_relcon checkpoint 1')
+        broken(stage1(some), tmp_path/'ck', *places['first'])
+    with pytest.raises(ValueError, match="`path`: none of the checkpoints can be gone on from: .*ck.1.safetensors is no checkpoint of this format .*, but of 'tsai_relcon checkpoint 1', which another version"): fitted(stage1(some), Checkpoint(tmp_path/'ck', resume=True))
 
 def test_a_distance_of_motion_is_another_fit(some, tmp_path):
     fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[]), Checkpoint(tmp_path/'ck', 0))

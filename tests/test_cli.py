@@ -170,8 +170,8 @@ def test_a_run_is_gone_on_with_by_its_own_settings_only(csvs, whole, tmp_path):
     with pytest.raises(ValueError, match='run.json is damaged'): pretrain(csvs, tmp_path, resume=True)
 
 def test_an_error_of_a_callback_is_said_without_fastais_preface():
-    said = "Exception occured in `Checkpoint` when calling event `before_fit`:\n\t`path`: none of the checkpoints is whole"
-    assert tsai_relcon.cli._in_options(' '.join(said.split()))=="`path`: none of the checkpoints is whole"
+    said = "Exception occured in `Checkpoint` when calling event `before_fit`:\n\t`path`: none of the checkpoints can be gone on from"
+    assert tsai_relcon.cli._in_options(' '.join(said.split()))=="`path`: none of the checkpoints can be gone on from"
 
 def test_to_begin_anew_forgets_the_checkpoints(csvs, tmp_path):
     out = tmp_path/'w'

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
+from tsai.models.InceptionTimePlus import InceptionTimePlus
 from tsai_relcon.callback import RelCon, StopOnInterrupt, n_candidates
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
@@ -29,7 +30,7 @@ from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_fro
                                  pretrained_on, relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
-from tsai_relcon.provenance import known_of, network_of, trained_on
+from tsai_relcon.provenance import known_of, network_of, remember, trained_on
 from conftest import carried_over, load_golden
 
 def euclidean(x, anchors, candidates): return (x[anchors][:,None]-x[candidates]).square().sum((2,3))
@@ -188,7 +189,8 @@ def test_a_distance_that_ranks_what_it_was_not_fitted_on_is_told(dls, tmp_path):
                     warnings.simplefilter('always')
                     make(dls, distance, arch_config=dict(nf=2))
                 assert sum('their gravity' in str(w.message) for w in told)==(fit is not own)
-    assert weights_info(save_weights(motif_learner(dls, motif.model, metrics=[]), tmp_path/'again.safetensors'))['record']['motion_only'] is True     # the network's own, whatever its learner would do next
+    assert fitted_on_motion(motif_learner(dls, motif.model, metrics=[], motion_only=True)) is True
+    assert 'motion_only' not in weights_info(save_weights(motif_learner(dls, motif.model, metrics=[]), tmp_path/'again.safetensors'))['record']       # did it, or will it? weights do not say
     with warnings.catch_warnings():
         warnings.simplefilter('error', DataWarning)
         for distance in ('spectrum', MotifDistance()):
@@ -323,11 +325,16 @@ def test_a_file_says_by_which_method_it_was_trained(make, name, options, dls, tm
     assert [[*m] for m in methods(again)]==[[name], ['AugPred'], [name]] and methods(again)[0]==method
 
 @pytest.mark.parametrize('wrong', [dict(record=[]), dict(record='x'), dict(record=dict(methods=5)), dict(record=dict(methods=[5])), dict(subjects=[5]), dict(subjects='abc'), dict(subjects={}), dict(length='128'), dict(length=0), dict(length=[1]),
-                                   dict(rate='fifty'), dict(rate=[50]), dict(rate=-50), dict(rate=...), dict(kind=...), dict(kind=3), dict(config=None), dict(config=[1]), dict(config=...)], ids=str)
+                                   dict(unit='m/s^2'), dict(unit=9.81), dict(record=dict(methods=[{'RelCon': 3}])), dict(record=dict(motion_only='no')), dict(rate='fifty'), dict(rate=[50]), dict(rate=-50), dict(rate=...), dict(kind=...), dict(kind=3), dict(config=None), dict(config=[1]), dict(config=...)], ids=str)
 def test_facts_of_a_file_that_cannot_be_are_named(wrong, dls, tmp_path):
     path = rewritten(save_weights(simclr_learner(dls, arch_config=dict(nf=2)), tmp_path/'e.safetensors'), lambda info: {k: v for k,v in (info|wrong).items() if v is not ...})      # ...: left out
     for read in (weights_info, load_encoder, partial(load_encoder, rate=50.), lambda path: evaluate({'it': path}, dls.valid.dataset.segs)):
         with pytest.raises(ValueError, match=f'`path`: .*{[*wrong][0]!r} .*; wanted .*did not write this'): read(path)
+
+@pytest.mark.parametrize('wrong', [dict(foo=1), dict(nf='4'), dict(nf=None), dict(c_in=-1), dict(attention='x')], ids=str)
+def test_a_distance_that_cannot_be_made_is_named(wrong, tmp_path):
+    path = rewritten(save_weights(MotifDistance(nf=2), tmp_path/'d.safetensors', rate=50.), lambda info: info|dict(config=info['config']|wrong))
+    with pytest.raises(ValueError, match='`path`: .*safetensors holds a configuration of which no distance can be made: .'): load_distance(path)
 
 def test_a_file_that_tells_methods_as_it_once_did_goes_on(dls, tmp_path):
     path = rewritten(save_weights(simclr_learner(dls, arch_config=dict(nf=2)), tmp_path/'e.safetensors'), lambda info: info|dict(record=dict(methods={'SimCLR': {'tau': .1}})))
@@ -375,7 +382,7 @@ def test_a_record_that_cannot_be_written_is_told_before_the_training(dls, tmp_pa
 def test_a_wrapped_encoder_is_saved_as_what_it_wraps(make, wrap, dls, tmp_path):
     silently(learn := make(dls, arch=wrap(RelConResNet34(nf=2))), 1)
     assert isinstance(encoder_of(learn), RelConResNet34) and trained_on(wrap(encoder_of(learn)))==trained_on(encoder_of(learn))
-    assert trained_on(encoder_of(learn)).keys()=={'rate','length','methods','subjects'} and len(pretrained_on(encoder_of(learn)))==24
+    assert trained_on(encoder_of(learn)).keys()=={'rate','length','unit','methods','subjects'} and len(pretrained_on(encoder_of(learn)))==24
     assert weights_info(save_weights(learn, tmp_path/'e.safetensors'))['length']==128
 
 def test_a_partial_tells_whom_its_network_met(few):
@@ -386,6 +393,72 @@ def test_a_partial_tells_whom_its_network_met(few):
     assert pretrained_on(learn)==set(subject_marks(people[:4]))
     silently(learn, 1)
     assert pretrained_on(encoder_of(learn))==set(subject_marks(people[:4]))
+
+class Ranks:
+    "A user's own distance, an object"
+    def __init__(self, net): self.net = net
+    def __call__(self, *args): return motif_distances(self.net, *args)
+    def rank(self, *args): return self(*args)
+
+def test_whatever_holds_a_network_tells_whom_it_met(few):
+    people = np.unique(few.subject)
+    one, other = (relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3) for who in (people[:2], people[2:4]))
+    silently(motif := motif_learner(one, MotifDistance(nf=2), metrics=[]), 1)
+    net, recursive = motif.model, Ranks(motif.model)
+    recursive.own = recursive
+    for distance in (lambda *args: motif_distances(net, *args), lambda *args: motif_distances(motif.model, *args), lambda *args, of=net: motif_distances(of, *args), Ranks(net), Ranks(net).rank, partial(Ranks(net)), recursive):
+        assert pretrained_on(relcon_learner(other, distance, arch_config=dict(nf=2)))==set(subject_marks(people[:4]))
+    silently(first := simclr_learner(one, arch_config=dict(nf=2)), 1)
+    later = simclr_learner(other, arch=nn.Sequential(encoder_of(first), nn.Identity()))
+    assert pretrained_on(later.model)==set(subject_marks(people[:2])) and pretrained_on(later)==set(subject_marks(people[:4]))
+    silently(later, 1)
+    assert pretrained_on(later.model)==set(subject_marks(people[:4]))
+
+def test_a_module_of_tsais_and_its_encoder_remember_together(few):
+    people, net = np.unique(few.subject), InceptionTimePlus(3, 2, 128, nf=2)
+    def learner(who): return relcon_learner(relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3), 'euclidean', arch=net)
+    silently(first := learner(people[:2]), 1)
+    assert trained_on(net)==trained_on(first.model) and trained_on(net)['rate']==50
+    assert pretrained_on(later := learner(people[2:4]))==set(subject_marks(people[:4]))          # it goes on with the weights of the first
+    silently(later, 1)
+    assert trained_on(net)==trained_on(later.model)==trained_on(first.model) and pretrained_on(net)==set(subject_marks(people[:4]))
+    assert not trained_on(InceptionTimePlus(3, 2, 128, nf=2))
+
+def test_memory_is_handed_out_as_a_copy(learn):
+    kept = trained_on(learn.model)
+    trained_on(learn.model)['subjects'].add('b'), trained_on(learn.model)['methods'].append({}), trained_on(deepcopy(learn.model))['subjects'].clear()
+    remember(deepcopy(learn.model), length=3)
+    assert trained_on(learn.model)==kept
+    with pytest.raises(TypeError): remember(learn.model, note=1)                                # facts alone
+    assert type(trained_on(learn.model)['subjects']) is set
+
+def test_people_of_an_array_are_known(few):
+    people = np.unique(few.subject)
+    learn = simclr_learner(relcon_dls(few.X, neighbourhoods(few.subject, few.time), subject=few.subject, rate=50, n_groups=4, n_within=3), arch_config=dict(nf=2))
+    silently(learn, 1)
+    assert pretrained_on(learn)==pretrained_on(encoder_of(learn))==set(subject_marks(people))
+    silently(learn := simclr_learner(relcon_dls(few.X, neighbourhoods(few.subject, few.time), rate=50, n_groups=4, n_within=3), arch_config=dict(nf=2)), 1)
+    assert not pretrained_on(learn)                                                             # groups are no people
+
+def of_tsai(few): return get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
+
+def test_an_exported_learner_knows_its_segments(few, tmp_path):
+    silently(learn := simclr_learner(of_tsai(few), arch_config=dict(nf=2)), 1)
+    learn.export(tmp_path/'learn.pkl')
+    back = load_learner(tmp_path/'learn.pkl')
+    for kw in ({}, dict(length=128)): assert weights_info(save_weights(back, tmp_path/'e.safetensors', rate=50., overwrite=True, **kw))['length']==128
+
+def test_the_unit_is_told_where_it_was_checked(few, dls, tmp_path):
+    silently(checked := simclr_learner(dls, arch_config=dict(nf=2)), 1), silently(unchecked := simclr_learner(of_tsai(few), arch_config=dict(nf=2)), 1)
+    def unit(learn): return weights_info(save_weights(learn, tmp_path/'e.safetensors', rate=50., overwrite=True))['unit']
+    assert [unit(l) for l in (checked, encoder_of(checked), unchecked, encoder_of(unchecked), RelConResNet34(nf=2))]==['g', 'g', None, None, None]
+
+def test_weights_brought_back_do_not_contradict_their_learner(dls, tmp_path):
+    path = save_weights(motif_learner(dls, MotifDistance(nf=2), metrics=[]), tmp_path/'d.safetensors')
+    def make(): return motif_learner(dls, load_distance(path), motion_only=True, path=tmp_path, metrics=[])
+    silently(learn := make(), 1)
+    learn.save('kept')
+    assert fitted_on_motion(learn) is True and fitted_on_motion(make().load('kept')) is None
 
 def test_an_embedding_leaves_frozen_layers_frozen(dls, few):
     learn = relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))

@@ -5,6 +5,7 @@ from functools import reduce
 from importlib.metadata import metadata, version
 from operator import getitem
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import tomllib
@@ -99,6 +100,40 @@ def test_readmes_table_of_methods_says_what_the_records_say():
         scores = [json.loads(f.read_text())['scores'] for f in (root/'results/methods').glob(f'frozen_{name}_seed*.json')]
         def mean(task, *place): return f"{sum(reduce(getitem, place or ['segment'], s[task])['mean'] for s in scores)/len(scores):.3f}"[1:]
         assert rows[says]==[str(len(scores)), mean('motionsense'), mean('hapt'), mean('motionsense', 'few', '5'), mean('hapt', 'few', '5'), mean('moving_reality stride_time_s'), mean('mobgap speed_mps')], says
+
+def test_a_run_is_not_repeated_and_its_files_are_published(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+    from methods import done, points_path, publish, record_path
+    names = ('pretrain_mvp_seed0.json', 'pictures_mvp_seed0.json', 'pictures_mvp_seed0.npz', 'finetune_gait_mvp_seed0.json')
+    out, record = tmp_path/'out', tmp_path/'results/methods'
+    out.mkdir(), record.mkdir(parents=True)
+    settings = json.loads((root/'results/methods'/names[0]).read_text())['settings']
+    args = SimpleNamespace(out=out, record=record.parent, lrs=dict(relcon=1e-3, mvp=1e-3), finetune_epochs=4, **settings)
+    assert not any(done(args, stage, 'mvp', 0) for stage in ('pretrain','pictures','finetune_gait'))
+    for name in names: shutil.copy(root/'results/methods'/name, out)
+    assert done(args, 'pretrain', 'mvp', 0) and (record/names[0]).read_text()==(out/names[0]).read_text()
+    publish(args, 'pictures', 'mvp', 0)
+    (record/names[2]).unlink()                                                            # the points alone are lost
+    assert done(args, 'pictures', 'mvp', 0) and (record/names[2]).read_bytes()==points_path(args, 'mvp', 0).read_bytes()
+    (out/names[2]).unlink()                                                               # of a run: it was broken off before its record
+    assert not done(args, 'pictures', 'mvp', 0)
+    shutil.rmtree(out)
+    assert done(args, 'pretrain', 'mvp', 0) and done(args, 'pictures', 'mvp', 0) and not done(args, 'pretrain', 'mvp', 1)      # what is published counts
+    for wrong in (dict(minutes=20.), dict(lrs=dict(relcon=1e-3, mvp=3e-3))):
+        with pytest.raises(ValueError, match=f'{names[0]} was made with .* wanted'): done(SimpleNamespace(**vars(args)|wrong), 'pretrain', 'mvp', 0)
+    assert done(args, 'finetune_gait', 'mvp', 0) is False                                 # which never was published
+    shutil.copy(root/'results/methods'/names[3], record)
+    with pytest.raises(ValueError, match="'epochs': 9"): done(SimpleNamespace(**vars(args)|dict(finetune_epochs=9)), 'finetune_gait', 'mvp', 0)
+
+@pytest.mark.parametrize('of', [[('pretrain','ours',0), ('finetune','ours',0)], [('pretrain','ours',0)], [(stage, name, 0) for name in ('relcon','random') for stage in ('pretrain','frozen')], [('frozen','by_hand',0)]])
+def test_a_report_of_some_runs_alone(of, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+    from methods_report import lines_of
+    (tmp_path/'methods').mkdir()
+    for stage,name,seed in of: shutil.copy(root/f'results/methods/{stage}_{name}_seed{seed}.json', tmp_path/'methods')
+    report = '\n'.join(lines_of(tmp_path))
+    assert all(stage!='frozen' for stage,*_ in of) or '## In short' in report
+    assert '**The control.**' not in report or 'last row above' not in report             # one seed has no sd
 
 def test_the_report_renews_readmes_table(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(root/'benchmarks'))

@@ -96,6 +96,14 @@ def test_a_network_among_the_options_is_left_alone(panel):
     pd.testing.assert_frame_equal(first, again)                                                                        # each fit begins with it
     assert all(torch.equal(v, w) for v,w in zip(net.state_dict().values(), before)) and not trained_on(net)
 
+def test_an_encoder_of_a_users_own(panel):
+    X, *_ = panel
+    net = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 7), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten())
+    t = RelConTransformer(**{**quick, 'nf': 64}, options=dict(arch=net)).fit(X[:40])
+    assert t.transform(X[:2]).shape==(2,4)
+    with pytest.raises(ValueError, match='`X` has 2 channels; the encoder is for 3'): t.transform(X[:2,:2])
+    with pytest.raises(ValueError, match=r'the encoder is for 3; wanted instances \(channels, samples\)'): t.transform(X[:2].transpose(0,2,1))
+
 def test_another_architecture(panel):
     X, y = panel[:2]
     t = RelConTransformer(**{**quick, 'nf': 64}, options=dict(arch='InceptionTimePlus', arch_config=dict(nf=4))).fit(X[:40])

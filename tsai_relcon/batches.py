@@ -105,15 +105,15 @@ class SegmentDataset:
                  X:np.ndarray,        # (N, 3, L)
                  groups:np.ndarray,   # (N,) int64
                  segs:Segments=None,  # What is known of the same rows, for metrics
-                 split_idx:int=0      # 0 training, 1 validation: transforms look at it
+                 split_idx:int=0,     # 0 training, 1 validation: transforms look at it
+                 subject=None         # (N,) who wore the sensor; None: as `segs` tell, if given
                 ):
         self.X, self.groups, self.segs, self.split_idx = torch.from_numpy(np.ascontiguousarray(X)), torch.as_tensor(groups), segs, split_idx
+        self.subjects = np.unique(subject) if subject is not None else None if segs is None else np.unique(segs.subject)
     def __len__(self): return len(self.X)
     def __getitem__(self, rows): return TSTensor(self.X[rows]), self.groups[rows]
     def new_empty(self): return type(self)(self.X[:0].numpy(), self.groups[:0], split_idx=self.split_idx)
     def __getstate__(self): return {**self.__dict__, 'groups': self.groups.clone(), 'X': self.X.clone()}     # of a piece not the whole
-    @property
-    def subjects(self): return None if self.segs is None else np.unique(self.segs.subject)
 
 class SeededDL(TfmdDL):
     "Batches that follow from a seed and the number of the epoch"
@@ -380,12 +380,12 @@ def _sides(segs, groups, subject, splits, neighbourhood, least, small_groups, ra
         X, subject, rate = segs.X, segs.subject, segs.rate
     else: X, segs, rate = check_windows(segs, 'segs'), None, check_rate(100. if rate is None else rate)
     groups = _group_numbers(X, segs, groups, neighbourhood)
-    subject = groups if subject is None else as_column(subject, len(X), 'subject')
+    who    = None if subject is None else as_column(subject, len(X), 'subject')
     def side(i, rows):
         sizes = np.bincount(groups[rows], minlength=groups.max()+1)
         rows = rows[_large_enough(sizes[sizes>0], sizes[groups[rows]], least, small_groups, _sides_are[i])]
-        return SegmentDataset(X[rows], groups[rows], None if segs is None else segs[rows], i), np.bincount(groups[rows])
-    return [side(i, rows) for i,rows in enumerate(_disjoint(splits, subject))], GroupDL, SimpleNamespace(length=X.shape[2], rate=rate)
+        return SegmentDataset(X[rows], groups[rows], None if segs is None else segs[rows], i, None if who is None else who[rows]), np.bincount(groups[rows])
+    return [side(i, rows) for i,rows in enumerate(_disjoint(splits, groups if who is None else who))], GroupDL, SimpleNamespace(length=X.shape[2], rate=rate)
 
 def _stored_sides(store, splits, neighbourhood, least, small_groups):
     "[(dataset, sizes of its groups)] of training and validation in a store"
@@ -421,8 +421,8 @@ def _large_enough(sizes, of_each, least, small_groups, name):
     return of_each>=least
 
 def _describe(dls, length, rate):
-    "What tsai's learners read off their dls, and the rate"
-    dls.vars, dls.len, dls.c, dls.d, dls.rate = 3, length, 1, None, rate
+    "What tsai's learners read off their dls, the rate, and the unit, which was checked"
+    dls.vars, dls.len, dls.c, dls.d, dls.rate, dls.unit = 3, length, 1, None, rate, 'g'
     return dls
 
 def segment_dls(dls:DataLoaders, # Of `relcon_dls`

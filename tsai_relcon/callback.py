@@ -14,7 +14,6 @@ __all__ = ['no_loss', 'check_finite', 'check_distances', 'RemembersTraining', 'b
 import signal, threading
 from hashlib import sha1
 from copy import copy, deepcopy
-from inspect import signature
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ from .losses import ContrastAndRanking, RelConLoss, WithQuestions, cosine_simila
 from .models import unwrapped
 from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
-from .provenance import as_plain, marks_of, marks_of_model, network_of, remember, trained_on
+from .provenance import as_plain, marks_of, marks_of_model, network_of, options_of, remember, trained_on
 
 # %% ../nbs/09_callback.ipynb #454c9cdf
 def no_loss(pred, *_)->Tensor:
@@ -64,7 +63,7 @@ class RemembersTraining:
     def has_trained(self):
         model, dls, this = self.learn.model, self.learn.dls, {type(self).__name__: self.plain_options()}
         methods = trained_on(model).get('methods', [])
-        remember(model, rate=getattr(dls, 'rate', None), length=self._length, methods=methods if methods[-1:]==[this] else [*methods, this],
+        remember(model, rate=getattr(dls, 'rate', None), length=self._length, unit=getattr(dls, 'unit', None), methods=methods if methods[-1:]==[this] else [*methods, this],
                  subjects=marks_of_model(model) | marks_of(dls) | marks_of_model(getattr(self, 'distance', None)))
         self.noted = self._length is not None              # a fit that goes on at its end has no batch: what its checkpoint remembers holds
 
@@ -73,7 +72,7 @@ def batch_number(cb):
     return cb.dl.dealt[cb.iter] if isinstance(cb.dl, SeededDL) else cb.iter
 
 class PretextCallback(RemembersTraining, Callback):
-    "A method of self-supervision: swaps the loss while the learner fits or validates, and rewrites each batch in `pretext`"
+    "A method of self-supervision: swaps the loss while the learner fits or validates, and rewrites each batch in `pretext`. Files and checkpoints tell its options: what `__init__` takes, as attributes of the same names"
     order, loss_func, active, old_metrics = 1, None, False, None    # before CastToTensor (9) and MixedPrecision (10)
 
     def before_fit(self):                          # fastai calls it for `validate` and `get_preds` too
@@ -91,7 +90,7 @@ class PretextCallback(RemembersTraining, Callback):
         self.active, self.old_metrics = False, None
     @property
     def _predicting(self): return hasattr(self.learn, 'gather_preds')
-    def plain_options(self): return {k: as_plain(vars(self)[k]) for k in signature(type(self)).parameters if k in vars(self)}
+    def plain_options(self): return {k: as_plain(vars(self)[k]) if k in vars(self) else 'not told' for k in options_of(type(self))}
 
     def before_batch(self):
         if not self.active or self._predicting: return

@@ -25,8 +25,7 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 from .core import check_count, check_number, check_switch, tell
 from .batches import SeededDL
-from .models import without_head
-from .provenance import as_plain, checksum_of, trained_on
+from .provenance import as_plain, checksum_of, forget, remember, trained_on
 from .callback import MotifReconstruction, RelCon, RemembersTraining, StopOnInterrupt
 
 # %% ../nbs/10_checkpoint.ipynb #b9bad291
@@ -104,7 +103,9 @@ def read_checkpoint(path)->dict: # What `write_checkpoint` was given; tensors on
     try:
         with safe_open(path, 'pt') as f: about, tensors = f.metadata() or {}, {k: f.get_tensor(k).clone() for k in f.keys()}
     except (SafetensorError, ValueError, TypeError, RuntimeError, KeyError) as e: raise ValueError(f"`path`: {path} is cut short or damaged ({e})") from None
-    if about.get('format')!=_format: raise ValueError(f"`path`: {path} is no checkpoint of this format ({_format!r})")
+    if about.get('format')!=_format:
+        older = f", but of {about['format']!r}, which another version of this library wrote and can go on from" if str(about.get('format')).startswith(_format.rstrip('0123456789')) else ''
+        raise ValueError(f"`path`: {path} is no checkpoint of this format ({_format!r}){older}")
     if about['checksum']!=_checksum(about['content'], tensors): raise ValueError(f"`path`: {path} is damaged (its checksum is another)")
     return _unpack(json.loads(about['content']), tensors)
 
@@ -165,7 +166,7 @@ class _Unset:
 
 def _differences(now, then, unset=_Unset()):
     "What two fits differ in; of options by name those alone that do"
-    def differing(a, b): return {k: both for k in {**a, **b} if (both := (a.get(k, unset), b.get(k, unset)))[0]!=both[1]}
+    def differing(a, b): return {k: both for k in {**a, **b} if (both := (a.get(k, unset), b.get(k, unset)))[0]!=both[1] and repr(both[0])!=repr(both[1])}      # NaN is not itself
     def told(k, a, b):
         if isinstance(a, dict) and isinstance(b, dict):
             of = differing(a, b)
@@ -266,7 +267,7 @@ class Checkpoint(Callback):
             else:
                 for d in damaged: tell(f"{d}; going on from the one before")
                 return f, content
-        raise ValueError(f"`path`: none of the checkpoints is whole: {'; '.join(damaged)}. To begin anew, remove them")
+        raise ValueError(f"`path`: none of the checkpoints can be gone on from: {'; '.join(damaged)}. To begin anew, remove them")
 
     # ---- what they hold
     def _moment(self, drawn=None):
@@ -284,7 +285,7 @@ class Checkpoint(Callback):
         differences = [] if rank_distrib() else _differences(self.settings, kept['settings'])         # of several processes the first one's settings count
         if differences: raise ValueError(f"`path`: {file} is of another fit: {'; '.join(differences[:5])}{' ...' if len(differences)>5 else ''}. Fit with what it began with, or take another name")
         get_model(learn.model).load_state_dict(kept['model'])
-        without_head(learn.model)._trained_on = kept['trained_on']      # of these weights, whatever trained those that they replace
+        forget(learn.model), remember(learn.model, **kept['trained_on'])      # of these weights, whatever trained those that they replace
         getattr(learn.dls, 'n_inp', None)                   # fastai tries a batch to know it, once, and transforms draw for it
         _set_optimiser_state(learn, kept['opt'], kept['grads'])
         _set_loader_states(learn, kept['loaders'])

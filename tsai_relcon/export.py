@@ -58,7 +58,7 @@ class OnnxEncoder:
 
 # %% ../nbs/11_export.ipynb #7a1e0008
 def _encoder_for_export(learn, rate, length):
-    "(encoder in evaluation mode on the CPU, rate, length). Raises ValueError for what is no encoder, or where rate or length is not known"
+    "(encoder in evaluation mode on the CPU, rate, length, unit or None). Raises ValueError for what is no encoder, or where rate or length is not known"
     if isinstance(learn, (str,Path)): learn = load_encoder(learn)
     if isinstance(learn, Learner): check_unchanged(learn)
     model, known = encoder_of(learn), known_of(learn)
@@ -67,7 +67,7 @@ def _encoder_for_export(learn, rate, length):
     rate, length = (known.get(k) if v is None else v for k,v in dict(rate=rate, length=length).items())
     for name,value in dict(rate=rate, length=length).items():
         if value is None: raise ValueError(f"`{name}` is missing; the file should say for which segments it is")
-    return deepcopy(model).cpu().eval(), check_rate(rate), check_count('length', length)
+    return deepcopy(model).cpu().eval(), check_rate(rate), check_count('length', length), known.get('unit')
 
 @contextlib.contextmanager
 def _quiet_torch():
@@ -113,9 +113,9 @@ def export_onnx(learn,                # Learner, encoder, or path of its weights
     "Write an encoder as ONNX, if its embeddings are those of torch. Raises FileExistsError for a file that is there, ValueError for what is no encoder or differs, ImportError without the extra 'onnx'"
     path = new_path(path, overwrite)
     _runtime()
-    encoder, rate, length = _encoder_for_export(learn, rate, length)
+    encoder, rate, length, unit = _encoder_for_export(learn, rate, length)
     proto = _traced(encoder, length, any_length).model_proto
-    info  = dict(format='tsai_relcon onnx 1', rate=rate, length=length, any_length=any_length, unit='g', config=encoder.config)
+    info  = dict(format='tsai_relcon onnx 1', rate=rate, length=length, any_length=any_length, unit=unit, config=encoder.config)
     entry = proto.metadata_props.add()
     entry.key, entry.value = 'tsai_relcon', json.dumps(info)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, 
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .provenance import known_of, marks_of_model, network_of, remember, trained_on
+from .provenance import known_of, marks_of, marks_of_model, network_of, rate_of, remember, remember_together
 from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, n_candidates, no_loss, ranking_metrics, reconstruction_error
 from .checkpoint import Checkpoint, new_path, write_whole
 
@@ -66,7 +66,7 @@ def check_cbs(cbs)->list:
 
 def check_trained_rate(model, dls, name):
     "Raises ValueError for a model that was trained on another rate, as far as it or its file tells"
-    rate, trained = getattr(dls, 'rate', None), known_of(model).get('rate')
+    rate, trained = getattr(dls, 'rate', None), rate_of(model)
     if rate and trained and not np.isclose(rate, trained, rtol=1e-3): raise ValueError(f"`{name}` was trained on {trained:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
 
 def check_network(net, kind, dls, name):
@@ -170,9 +170,9 @@ def _made(dls, arch, arch_config):
     raise ValueError(f"`arch` is {arch!r}; wanted a class such as RelConResNet34, its name, or a module")
 
 def _of_tsais(net, dls):
-    "A network of tsai's without its head, which is not used; it remembers what the network did"
+    "A network of tsai's without its head, which is not used. It is the network's own backbone that trains, so both remember it"
     encoder = tsai_encoder(net, dls.vars, dls.len)
-    remember(encoder, **trained_on(net))
+    remember_together(encoder, net)
     return encoder
 
 def _check_embeds(encoder, dls):
@@ -351,8 +351,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
     check_count('bs', bs)
     if isinstance(learn, Learner) and getattr(learn.dls, 'c', 1)>1 and not (isinstance(model, Pretraining) or hasattr(model, 'backbone')):
         raise ValueError(f"`learn` classifies with a {type(model).__name__}, which has no `backbone`: it gives answers, not embeddings; take an architecture with one (tsai's Plus models), or pass a function of X")
-    rate = known_of(learn).get('rate')
-    _check_rate_of(X, rate, 'X')
+    _check_rate_of(X, rate_of(learn), 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
     _check_length_of(encoder_of(model), X)
     return embed_segments(embed_of(model), X, bs, validation_transform(learn) if isinstance(learn, Learner) else None, progress, model)
@@ -378,7 +377,7 @@ def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data, its network or its file tell them; also of those whom it, or the distance that ranked for it, had met before"
     if not isinstance(encoder, Learner): return marks_of_model(encoder)
-    return known_of(encoder)['subjects'].union(*[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
+    return marks_of_model(encoder.model) | marks_of(encoder.dls).union(*[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
 
 def _kind(model):
     "What is written of a model: its kind, its configuration, its tensors"
@@ -398,19 +397,13 @@ def _training_record(learn):
     names = list(learn.recorder.metric_names)[1:-1]
     return dict(columns=names, epochs=[[round(float(v), 6) for v in row] for row in learn.recorder.values if len(row)==len(names)])  # a shorter row: `validate` alone
 
-def _fitted_how(learn):
-    "By which methods a network was trained, one after the other, and of a distance whether without gravity"
-    known = known_of(learn)
-    return {k: known[k] for k in ('methods','motion_only') if k in known}
-
 def check_unchanged(learn):
     "Raises ValueError for a Learner that changes its segments before the network sees them"
     changed = [type(f).__name__ for f in learn.dls.valid.after_batch.fs if f.split_idx!=0]
     if changed: raise ValueError(f"`learn` changes its segments by {', '.join(changed)} before it encodes them, which a file of weights cannot hold; pretrain without, or save learn.model and do the same yourself")
 
-def _data_of(learn, rate=None, length=None):
+def _data_of(learn, known, rate=None, length=None):
     "Rate and length of the segments that trained a learner or a model, as it knows them or they are given. Raises ValueError where no rate is known, or what is given is another"
-    known = known_of(learn)
     if isinstance(learn, Learner) and getattr(learn.dls, 'rate', None) is None and rate is not None: known = known|dict(rate=None)      # whoever knows the data is believed
     rate, length = _given_or_known('rate', rate, known, check_rate), _given_or_known('length', length, known, partial(check_count, 'length'))
     if rate is None: raise ValueError("`rate` is missing; weights are of use only with the rate of the data they were trained on (Hz)")
@@ -423,14 +416,18 @@ def _given_or_known(name, given, known, check):
     return given if known is None else known
 
 def what_to_save(learn, rate=None, length=None, **record)->tuple:
-    "What `save_weights` writes of a Learner or a model: kind, configuration, tensors, rate, length. Raises ValueError for what it refuses"
+    "What `save_weights` writes of a Learner or a model: its tensors, and what the file says of them. Raises ValueError for what it refuses"
     if isinstance(learn, Learner): check_unchanged(learn)
-    tells = ['methods', *_fitted_how(learn), *(('columns','epochs') if isinstance(learn, Learner) else ())]
+    known = known_of(learn)
+    how   = {k: known[k] for k in ('methods','motion_only') if k in known}                        # by which methods, one after the other; of a distance whether without gravity
+    tells = ['methods', *how, *(('columns','epochs') if isinstance(learn, Learner) else ())]
     if told := [name for name in tells if name in record]: raise ValueError(f"`{told[0]}` is {record[told[0]]!r:.80}, which a {type(learn).__name__} tells itself; wanted another name")
     for name,value in record.items():
         try: json.dumps(value, default=_plain)
         except (TypeError, ValueError) as e: raise ValueError(f"`{name}` is a {type(value).__name__} that cannot be written ({e}); wanted numbers and text, and lists and dicts of them") from None
-    return *_kind(encoder_of(learn)), *_data_of(learn, rate, length)
+    kind, config, state = _kind(encoder_of(learn))
+    rate, length = _data_of(learn, known, rate, length)
+    return state, dict(format=_format, kind=kind, config=config, rate=rate, length=length, unit=known.get('unit'), subjects=sorted(pretrained_on(learn)), record={**how, **_training_record(learn), **record})
 
 def save_weights(learn,                 # Learner or model: a `RelConResNet34` or a `MotifDistance`
                  path,                  # File to write, such as 'encoder.safetensors'
@@ -441,8 +438,7 @@ def save_weights(learn,                 # Learner or model: a `RelConResNet34` o
                 )->Path:
     "Write encoder or distance with its configuration as safetensors. Raises FileExistsError for a file that is there, ValueError if the rate is unknown"
     path = new_path(path, overwrite)
-    kind, config, state, rate, length = what_to_save(learn, rate, length, **record)
-    info = dict(format=_format, kind=kind, config=config, rate=rate, length=length, unit='g', subjects=sorted(pretrained_on(learn)), record={**_fitted_how(learn), **_training_record(learn), **record})
+    state, info = what_to_save(learn, rate, length, **record)
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, save({k: v.detach().cpu().contiguous() for k,v in state.items()}, metadata=dict(tsai_relcon=json.dumps(info, default=_plain))))
 
@@ -465,19 +461,22 @@ def weights_info(path)->dict:
     return info
 
 def _is_text(v):    return isinstance(v, str)
-def _is_methods(v): return isinstance(v, dict) or isinstance(v, list) and all(isinstance(m, dict) and len(m)==1 for m in v)
+def _is_methods(v): return isinstance(v, dict) or isinstance(v, list) and all(isinstance(m, dict) and len(m)==1 and isinstance(*m.values(), dict) for m in v)
+def _is_record(v):  return v is None or isinstance(v, dict) and _is_methods(v.get('methods', [])) and isinstance(v.get('motion_only', False), bool)
 _in_info = dict(kind     = (_is_text, 'text'),
                 config   = (lambda v: isinstance(v, dict), 'arguments by name'),
                 rate     = (lambda v: is_number(v) and v>0, 'Hz'),
                 length   = (lambda v: v is None or is_whole(v) and v>0, 'a number of samples'),
+                unit     = (lambda v: v in (None, 'g'), "'g', or null where nobody checked"),
                 subjects = (lambda v: v is None or isinstance(v, list) and all(map(_is_text, v)), 'marks of people'),
-                record   = (lambda v: v is None or isinstance(v, dict) and _is_methods(v.get('methods', [])), 'facts by name, `methods` a list of {name: options}'))
+                record   = (_is_record, 'facts by name, of them `methods` a list of {name: options}, `motion_only` true or false'))
 
 def _load(path, kind, make, rate):
     info = weights_info(path)
     if info['kind']!=kind: raise ValueError(f"`path`: {path} holds weights of kind {info['kind']!r}; wanted kind {kind!r}")
     if rate is not None and not np.isclose(check_rate(rate), info['rate'], rtol=1e-3): raise ValueError(f"`path`: {path} was trained on {info['rate']:g} Hz; the data have {rate:g} Hz: resample them, or train anew")
-    model = make(info['config'])
+    try: model = make(info['config'])
+    except Exception as e: raise ValueError(f"`path`: {path} holds a configuration of which no {kind} can be made: {e}") from None      # whatever a stranger wrote into it
     with safe_open(path, 'pt') as f: _load_state(model, {k: f.get_tensor(k) for k in f.keys()}, f"`path`: {path}")
     record, model.info = info.get('record') or {}, info
     remember(model, **{k: info.get(k) for k in ('rate','length','unit')}, subjects=set(info.get('subjects') or []), methods=record.get('methods'), motion_only=record.get('motion_only') if kind in distance_kinds else None)
@@ -498,10 +497,7 @@ def load_encoder(path,            # File of `save_weights`
                  rate:float=None  # Hz of the data it is for, checked if given
                 )->nn.Module:
     "The encoder of a file, a `RelConResNet34` or a `BackboneEncoder`, in evaluation mode; `.info` holds what the file says of it. Raises ValueError for a file that does not fit"
-    def make(config):
-        try: return encoder_from_config(config)
-        except ValueError as e: raise ValueError(f"`path`: {path} holds an encoder that cannot be made: {e}") from None
-    return _load(path, 'encoder', make, rate)
+    return _load(path, 'encoder', encoder_from_config, rate)
 
 def load_distance(path, rate:float=None, kind:str='distance')->nn.Module: # kind: which of `distance_kinds`
     "The learnable distance of a file, in evaluation mode. Raises ValueError for a file that does not fit"

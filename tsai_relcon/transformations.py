@@ -56,10 +56,11 @@ def _encodable(X):
     X = panel_array(X)
     return X if X.shape[2]>=_least else np.pad(X, ((0,0), (0,0), (0,_least-X.shape[2])), mode='edge')
 
-def _for_encoder(X, encoder):
+def _for_encoder(X, encoder, channels=None):
     "The same for an encoder. Tells what is unlike the segments that its file is of; raises ValueError for other channels"
     X, trained = _encodable(X), trained_on(encoder)
-    if X.shape[1]!=encoder.c_in: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {encoder.c_in}")
+    wanted = encoder.c_in if channels is None else channels               # an encoder of a user's own does not tell
+    if X.shape[1]!=wanted: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {wanted}" + ('; wanted instances (channels, samples)' if X.shape[2]==wanted else ''))
     if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder was trained on {trained['length']}")
     if trained.get('unit')=='g':
         try: check_unit(X, 'X')
@@ -207,7 +208,8 @@ class RelConTransformer(BaseTransformer):
         _check_counts(bs=self.bs)
         if not isinstance(self.weights, (str,Path,type(None))): raise ValueError(f"`weights` is a {type(self.weights).__name__}; wanted a file of `save_weights`, or None to pretrain on the panel")
         self.encoder_ = self._pretrained(X) if self.weights is None else load_encoder(self.weights)
-        if self.encoder_.c_in!=X.shape[1]: raise ValueError(f"`weights` are for {self.encoder_.c_in} channels; the panel has {X.shape[1]}")
+        self.channels_ = X.shape[1] if self.weights is None else self.encoder_.c_in
+        if self.channels_!=X.shape[1]: raise ValueError(f"`weights` are for {self.channels_} channels; the panel has {X.shape[1]}")
         return self
 
     def _options(self):
@@ -241,7 +243,7 @@ class RelConTransformer(BaseTransformer):
 
     def _transform(self, X, y=None):
         index = X.index.unique(level=0) if isinstance(X, pd.DataFrame) else None
-        Z = embed_segments(self.encoder_, _for_encoder(X, self.encoder_), self.bs)
+        Z = embed_segments(self.encoder_, _for_encoder(X, self.encoder_, self.channels_), self.bs)
         return pd.DataFrame(Z, index=index, columns=[f'z{i}' for i in range(Z.shape[1])])
 
     @classmethod
