@@ -185,13 +185,17 @@ def list_names():
     groups = {'methods': methods, 'beside them': beside, "ablations of the paper's recipe (relcon)": ablations, 'steps back from joint_learner (ours)': steps}
     for group,names in groups.items(): print(f'{group}:', *[f'  {name:16} {says(name)}' for name in names], '', sep='\n')
 
+def name_of(asked):
+    "A name; also as the library calls it: joint_learner, simclr_learner"
+    return dict(joint='ours').get(name := asked.removesuffix('_learner'), name) if asked.endswith('_learner') else asked
+
 def arguments():
     "The parser of the command"
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data', type=Path, nargs='?', metavar='DATA', help='folder of npz files, one a set; results/methods.md lists them')
     p.add_argument('--out',     type=Path, default=Path('methods'), help='where weights and records go, and are looked for')
     p.add_argument('--record',  type=Path, help='folder in which methods.md and copies of the records are kept for good, such as results')
-    p.add_argument('--names',   nargs='+', default=[*methods, *beside], choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
+    p.add_argument('--names',   nargs='+', default=[*methods, *beside], type=name_of, choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
     p.add_argument('--list',    action='store_true', help='say what each name is, and end')
     p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED', help='(0 1 2)')
     p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','pictures'], choices=[*stages], help='as they come: %(default)s')
@@ -242,7 +246,9 @@ def run(p, args):
 def main():
     args = checked(p := arguments())
     if args.list: return list_names()
-    if not args.report_only: run(p, args)
-    if args.record: report(args.record)
+    try:
+        if not args.report_only: run(p, args)
+        if args.record: report(args.record)
+    except ValueError as e: p.error(str(e))
 
 if __name__=='__main__': main()

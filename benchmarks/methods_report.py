@@ -23,6 +23,8 @@ gait       = {says: (task, 'segment') for task,says in said.items() if task not 
 few_labels = {f'{said[task]}, {n} labels a class': (task, f'{n} labels') for n in few for task in activities}
 to_choose  = {says: segments[says] for says in ('MotionSense','HAPT')} | {says: place for says,place in few_labels.items() if f' {few[0]} ' in says} | {says: gait[says] for says in ('stride time (r)','speed (r)')}
 
+in_table = [*methods, 'ours_alone', *beside]                                          # joint_learner beside itself without what RelCon adds
+
 def rate_of(protocol): return signature(protocols[protocol]).parameters['lr'].default
 
 # ---- records --------------------------------------------------------------------------------------------------------------------------------------
@@ -118,18 +120,18 @@ def passes(r): return r['anchors']/r['segments']
 
 def about_passes(pretrained):
     "Lines: how often the time was enough to see the data"
-    of = [passes(r) for r in pretrained if r['name'] in methods]
+    of = [passes(r) for r in pretrained]
     return [f"- The time is enough for {min(of):.1f} to {max(of):.1f} passes over the data: what is compared is how far each comes early. The paper trained on 87,376 people."] if of else []
 
-def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen:', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
+def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 
 def frozen(scores, order):
-    of_methods, others = [n for n in order if n in methods|beside], [n for n in order if n not in methods|beside]
+    of_methods, others = ([n for n in order if (n in in_table)==there] for there in (True, False))
     def tables(names):
         return ['Segments:', '', *score_table(scores, names, segments),
                 "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, names, gait, cell=pooled),
                 "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, names, recordings),
-                "Few labels, segments; as many again, of people who do not fit, choose the probe's strength:", '', *score_table(scores, names, few_labels)]
+                "Few labels, segments; so many a class fit, and as many of other people choose how strongly the probe is regularised:", '', *score_table(scores, names, few_labels)]
     return ['## Frozen, linear probe: macro F1; gait, ridge: Pearson r', '', *tables(of_methods), *about_double_support(scores, order),
             *(['<details><summary>The same of the steps back from joint_learner and of the ablations</summary>', '', *tables(others), '</details>', ''] if others else [])]
 
@@ -158,7 +160,7 @@ def gait_errors(folder):
     return ['## Gait in its units', '', 'Frozen, seed 0, segments of all people pooled: mean absolute error (sd); mean squared error (sd). A method is of use where it is well below the last row:', '', *table(['', *in_units.values()], rows)]
 
 def against_ours(scores, order):
-    rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in methods|beside and name!='ours'}, to_choose)
+    rows = difference_table(scores, {says(name): ('ours', name) for name in order if name in in_table and name!='ours'}, to_choose)
     return ['## joint_learner before each other, same seeds', '', 'Segments, frozen; mean over the seeds that both have, and lowest to highest:', '', *rows] if len(rows)>3 else []
 
 # what the paper reports of its ablations, in percent of the score without: stride velocity r, segment F1, workout F1
@@ -176,7 +178,7 @@ def seeds_of(scores, name): return len(chosen(scores, ['frozen'], name, segments
 
 def seeds_of_both(scores, name, base): return len(differences(scores, name, base, segments['MotionSense']))
 
-def not_yet(done, names, there): return [f"Not {done} yet: {'; '.join(map(says, left))}.", ''] if (left := [n for n in names if n not in there]) else []
+def not_yet(done, names, there): return [f"Not {done} yet: {'; '.join(f'{says(n)} (`{n}`)' for n in left)}.", ''] if (left := [n for n in names if n not in there]) else []
 
 def spread_in_percent(scores, name, places):
     "Sd over a recipe's seeds of a mean over columns, in percent"
@@ -281,9 +283,9 @@ def lines_of(folder):
     runs = runs_of(folder)
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
     check_records(runs, folder/'methods')
-    scores, order = scores_of(runs), [n for n in (*methods, *beside, *steps, *ablations) if any(r['name']==n for r in runs)]
+    scores, order = scores_of(runs), [n for n in dict.fromkeys([*in_table, *steps, *ablations]) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in methods|beside]), *frozen(scores, order), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
 

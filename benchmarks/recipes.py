@@ -62,7 +62,7 @@ methods = dict(
     ours   =Recipe("joint_learner (SimCLR, AugPred and RelCon's ranking)", 'apart', our_options, relcon_of_all))
 
 steps = dict(                                                              # back from ours, a thing at a time
-    ours_alone   =Recipe("without the ranking: SimCLR and AugPred", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner, call='simclr_learner(dls, crop=96, aug_pred=4., by_motion=True)'),
+    ours_alone   =Recipe("joint_learner without its ranking (SimCLR and AugPred)", options=dict(crop=96, aug_pred=4., by_motion=True), learner=simclr_learner, call='simclr_learner(dls, crop=96, aug_pred=4., by_motion=True)'),
     ours_unasked =Recipe("without AugPred's questions", 'apart', our_options|dict(aug_pred=None), relcon_of_all, call='joint_learner(dls, aug_pred=None)'),
     ours_even    =Recipe('segments drawn evenly, not by motion', 'apart', our_options|dict(by_motion=False), relcon_of_all, call='joint_learner(dls, by_motion=False)'),
     ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all, call='joint_learner(dls, crop=128)'),

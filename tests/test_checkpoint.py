@@ -395,7 +395,7 @@ changes = {'epochs is 4, there 3': dict(fit=dict(n=4)), 'schedule of lr': dict(f
            r'seed \(training\) is 4, there 3': dict(make=dict(seed=4)), 'n_groups': dict(make=dict(n_groups=5)), 'anchors': dict(make=dict(anchors='one')), 'redraw': dict(make=dict(redraw=2)),
            'subjects|segments': dict(segs=other_people), 'content': dict(segs=lambda s: type(s)(s.X*1.001, s.subject, s.time, s.rate)), 'rate is 60': dict(segs=lambda s: type(s)(s.X, s.subject, s.time, 60.)),
            'tau of RelCon is 0.2': dict(make=dict(tau=.2)), 'distance of RelCon is .manhattan': dict(make=dict(distance=lambda x, a, c: (x[a][:,None]-x[c]).abs().sum((2,3)))),
-           'n_augment of RelCon is 2, there unset': dict(make=dict(options=dict(n_augment=2))), "nearest of RelCon is 3": dict(make=dict(options=dict(nearest=3))), "loss of RelCon is 'binary'": dict(make=dict(options=dict(loss='binary'))), "weight of RelCon is 0.3": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
+           'n_augment of RelCon is 2, there 0': dict(make=dict(options=dict(n_augment=2))), "nearest of RelCon is 3": dict(make=dict(options=dict(nearest=3))), "loss of RelCon is 'binary'": dict(make=dict(options=dict(loss='binary'))), "weight of RelCon is 0.3": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))), "own_view of RelCon": dict(make=dict(options=dict(n_augment=2, own_view=True, weight=.3))),
            'optimiser': dict(make=dict(opt_func=SGD)), 'transforms': dict(make=dict(batch_tfms=TSRandomAugment())), 'callbacks with a state.*keep_best': dict(make=dict(cbs=KeepBest())), 'model is .Dropping': dict(make=dict(arch=Dropping, arch_config=None))}
 changes['distance of RelCon is .manhattan']['make']['distance'].__name__ = 'manhattan'
 
@@ -665,6 +665,13 @@ def test_seconds_may_be_endless(some, tmp_path):
     fitted(stage1(some), Checkpoint(tmp_path/'run', seconds=float('inf')), n=2)
     assert [f.name for f in tmp_path.glob('run.*')]==['run.1.safetensors']
 
+def test_an_option_at_its_default_is_told_as_what_it_is(some, tmp_path):
+    fitted(stage2(some), Checkpoint(tmp_path/'ck'))
+    with pytest.raises(ValueError, match="is of another fit: loss of RelCon is 'binary', there 'relative'. Fit with"): fitted(stage2(some, options=dict(loss='binary')), Checkpoint(tmp_path/'ck', resume=True))
+    with pytest.raises(ValueError, match="is of another fit: aug_pred of RelCon is 1.0, there None; "): fitted(stage2(some, options=dict(n_augment=1, projection=(8,4), aug_pred=1.)), Checkpoint(tmp_path/'ck', resume=True))
+    for path in ('run/', str(tmp_path)+'/'):
+        with pytest.raises(ValueError, match='`path` is .*; wanted a folder and the beginning of a name'): Checkpoint(path)
+
 def test_a_checkpoint_of_another_version_is_not_called_damaged(some, tmp_path, monkeypatch):
     with monkeypatch.context() as m:
         m.setattr(room, '_format', 'tsai_relcon checkpoint 1')
@@ -673,7 +680,7 @@ def test_a_checkpoint_of_another_version_is_not_called_damaged(some, tmp_path, m
 
 def test_a_distance_of_motion_is_another_fit(some, tmp_path):
     fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[]), Checkpoint(tmp_path/'ck', 0))
-    with pytest.raises(ValueError, match='motion_only of MotifReconstruction is True, there unset'): fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=True), Checkpoint(tmp_path/'ck', resume=True))
+    with pytest.raises(ValueError, match='motion_only of MotifReconstruction is True, there False'): fitted(motif_learner(grouped(some), MotifDistance(nf=2), metrics=[], motion_only=True), Checkpoint(tmp_path/'ck', resume=True))
 
 def test_of_options_by_name_those_that_differ_are_told():
     now, then = {'fs': dict(noise='f', scale='g'), 'tau': .1}, {'fs': dict(noise='f', scale='h', negation='n'), 'tau': .1}

@@ -1,6 +1,7 @@
 "Commands as a user types them: what they write, and one clear line for bad input"
 import json, os, re, signal, subprocess, sys, time
 from inspect import signature
+from functools import wraps
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -127,14 +128,16 @@ def pretrain(csvs, out, **options):
     try: relcon_pretrain(str(csvs), str(out), **{**small, **options})
     finally: torch.set_num_threads(threads)
 
-def killed(csvs, out, when):
-    "A process, killed by SIGKILL as soon as `when` says so"
+def killed(csvs, out, when, by=signal.SIGKILL):
+    "A process, sent a signal as soon as `when` says so: its exit code"
     options = [o for k,v in {**small, 'checkpoint_seconds': 1e-3}.items() for o in (f"--{k.replace('_', '-')}", str(v))]
     process = subprocess.Popen([str(Path(sys.executable).parent/'relcon-pretrain'), str(csvs), str(out), *options, '--resume'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, OMP_NUM_THREADS='1', MPLBACKEND='Agg'))
     end = time.monotonic()+100
     while not when() and process.poll() is None and time.monotonic()<end: time.sleep(.01)
-    process.kill()
-    assert process.wait()==-signal.SIGKILL and when()
+    process.send_signal(by)
+    code = process.wait()
+    assert when()
+    return code
 
 @pytest.fixture(scope='module')
 def whole(csvs, tmp_path_factory):
@@ -147,9 +150,9 @@ def numbers_of(out): return [load_file(out/f'{n}.safetensors') for n in ('distan
 def test_a_run_killed_in_both_stages_comes_to_the_same_weights(csvs, whole, tmp_path, capsys):
     out = tmp_path/'w'
     def after(name, n): return lambda: any(int(f.name.split('.')[1])>=n for f in out.glob(f'{name}_checkpoint.*.safetensors'))
-    killed(csvs, out, after('distance', 9))
+    assert killed(csvs, out, after('distance', 9))==-signal.SIGKILL
     assert not (out/'encoder.safetensors').exists() and not json.loads((out/'run.json').read_text())['finished']
-    killed(csvs, out, after('encoder', 60))
+    assert killed(csvs, out, after('encoder', 60), signal.SIGINT)==130                    # Ctrl-C: what follows by && does not begin
     pretrain(csvs, out, resume=True)
     said = capsys.readouterr().out
     assert 'going on from' in said and 'distance_checkpoint' in said and '2 of 2 epochs done' in said and 'encoder_checkpoint' in said
@@ -195,6 +198,7 @@ def test_pretraining_on_a_store(store, tmp_path, capsys):
 def test_joint_pretraining_is_that_of_the_library(csvs, tmp_path, monkeypatch):
     "Everybody's segments, the distance that was fitted, the encoder that was asked for"
     seen, plain = [], tsai_relcon.learner.joint_learner
+    @wraps(plain)
     def spy(dls, *args, **kw):
         seen.append((learn := plain(dls, *args, **kw)))
         return learn

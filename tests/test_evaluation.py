@@ -24,6 +24,12 @@ from tsai_relcon.models import RelConResNet34
 
 one_C = dict(Cs=(1e-2,))
 by_hand = lambda X: hand_features(X, 50)
+
+def test_features_by_hand_take_segments(few):
+    np.testing.assert_array_equal(hand_features(few), hand_features(few.X, few.rate))
+    np.testing.assert_array_equal(hand_features(few, few.rate), hand_features(few))
+    with pytest.raises(ValueError, match='`rate` is 100; `X` has 50 Hz: wanted None, or the same'): hand_features(few, 100)
+    with pytest.raises(ValueError, match='`rate` is None'): hand_features(few.X)
 protocols = ['linear','mlp','ridge','finetune','regression','finetune_regression']
 quick = dict(linear=one_C, mlp=dict(epochs=2, hidden=8), ridge=dict(alphas=(1.,)), finetune=dict(epochs=1), regression=dict(alphas=(1.,)), finetune_regression=dict(epochs=1))
 

@@ -1,5 +1,5 @@
 "Learners, embeddings, and weights that are refused when they do not fit"
-import json, warnings
+import json, pickle, warnings
 from inspect import signature
 from copy import deepcopy
 from functools import partial
@@ -17,6 +17,7 @@ from tsai.models.InceptionTimePlus import InceptionTimePlus
 from tsai_relcon.callback import RelCon, StopOnInterrupt, n_candidates
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
+from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import load_learner
 from fastai.torch_core import set_seed
@@ -394,6 +395,64 @@ def test_a_partial_tells_whom_its_network_met(few):
     silently(learn, 1)
     assert pretrained_on(encoder_of(learn))==set(subject_marks(people[:4]))
 
+@pytest.mark.parametrize('make', [motif_learner, motion_learner, relcon_learner, joint_learner, simclr_learner, augpred_learner, masked_learner, rebar_learner, mvp_learner])
+def test_a_misspelled_option_is_named_by_the_learner_that_was_asked(make, dls):
+    name = make.__name__
+    for wrong,says in ((dict(metrisc=[]), '`metrics`' if 'metrics' in signature(make).parameters else 'one of dls, '), (dict(zzzz=1), 'one of dls, '), (dict(loss_func=None), 'none: a method brings its own'), (dict(model=None), '`arch`')):
+        with pytest.raises(TypeError, match=rf'^{name}\(\) does not know `{[*wrong][0]}`; wanted {says}'): make(dls, **wrong)
+    if 'arch_config' in signature(make).parameters:
+        with pytest.raises(TypeError, match=r'does not know `nf`; wanted arch_config=dict\(nf=...\)'): make(dls, nf=4)
+
+def of_sizes(few, n_train, n_valid, bs):
+    rows = np.arange(n_train+n_valid)
+    return get_ts_dls(few.X[rows], splits=(rows[:n_train].tolist(), rows[n_train:].tolist()), tfms=None, bs=bs, num_workers=0)
+
+def test_a_last_batch_that_tsai_would_lose_is_told_beforehand(few):
+    for (n,bs),lost in {(121,64): True, (100,32): True, (127,50): True, (125,16): True, (128,64): False, (130,64): False, (96,16): False, (121,121): False, (90,8): False}.items():
+        dls = of_sizes(few, 64, n, bs)
+        assert any(not len(x) for x,*_ in dls.valid)==lost                                       # tsai's own doing
+        if lost:
+            with pytest.raises(ValueError, match=rf'`dls` has {n} segments to validate in batches of {bs}, .*bs=\[{bs}, {n}\]'): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
+            dls = of_sizes(few, 64, n, [bs,n])
+        silently(relcon_learner(dls, 'euclidean', arch_config=dict(nf=2)), 1)
+
+def test_what_tsais_dls_cannot_do_is_said(few):
+    def told(make, **kw):
+        with warnings.catch_warnings(record=True) as w:
+            warnings.simplefilter('always')
+            make(of_tsai(few), arch_config=dict(nf=2), **kw)
+        return sum('not drawn by motion' in str(m.message) for m in w)
+    joint = partial(joint_learner, distance='euclidean')
+    assert (told(joint), told(simclr_learner, by_motion=True), told(augpred_learner))==(1, 1, 1)
+    assert (told(joint, by_motion=False), told(simclr_learner), told(augpred_learner, by_motion=False))==(0, 0, 0)
+    counts = get_ts_dls((few.X*1000).astype(np.int16), splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
+    for make in (joint, simclr_learner, mvp_learner, partial(relcon_learner, distance='euclidean')):
+        with pytest.raises(ValueError, match='`dls` has segments of torch.int16; wanted float32, in g'): silently(make(counts, arch_config=dict(nf=2)), 1)
+    with pytest.raises(ValueError, match=r'`arch` .* takes no segments of 128 channels and 3 samples .*wanted X with the axes \(segments, channels, samples\)'):
+        simclr_learner(get_ts_dls(few.X.transpose(0,2,1), splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0), arch=RelConResNet34)
+
+def test_a_training_that_diverged_is_neither_saved_nor_embedded(dls, few, tmp_path):
+    silently(learn := simclr_learner(dls, arch_config=dict(nf=2)), 1)
+    good = save_weights(learn, tmp_path/'e.safetensors').read_bytes()
+    with torch.no_grad(): next(encoder_of(learn).backbone.parameters()).fill_(np.nan)
+    for f in (lambda: save_weights(learn, tmp_path/'e.safetensors', overwrite=True), lambda: get_embeddings(learn, few.X[:5]), lambda: get_embeddings(encoder_of(learn), few.X[:5])):
+        with pytest.raises(ValueError, match='`learn` .*NaN or infinity .*diverged'): f()
+    assert (tmp_path/'e.safetensors').read_bytes()==good
+
+def test_a_training_that_diverges_leaves_the_last_good_file(dls, tmp_path):
+    class Diverge(Callback):
+        def after_train(self):
+            if self.epoch==1: next(encoder_of(self.learn).backbone.parameters()).data.fill_(np.nan)
+    learn = simclr_learner(dls, arch_config=dict(nf=2))
+    with pytest.warns(DataWarning, match='cannot be written .*diverged'), pytest.raises(ValueError, match='diverged'): silently(learn, 3, cbs=[SaveWeights(tmp_path/'e.safetensors'), Diverge()])
+    assert np.isfinite(get_embeddings(load_encoder(tmp_path/'e.safetensors'), dls.valid.dataset.segs)).all() and len(weights_info(tmp_path/'e.safetensors')['record']['epochs'])==1
+
+def test_files_of_torch_are_named_as_what_they_are(learn, dls, tmp_path):
+    torch.save(learn.model.state_dict(), tmp_path/'e.pth'), (tmp_path/'p.pkl').write_bytes(pickle.dumps(dict(a=1))), learn.export(tmp_path/'l.pkl')
+    for name in ('e.pth', 'p.pkl', 'l.pkl'):
+        for read in (load_encoder, load_distance, weights_info, lambda path: relcon_learner(dls, path)):
+            with pytest.raises(ValueError, match=f'{name} is a file of torch.save, or of fastai.* wanted one of `save_weights`'): read(tmp_path/name)
+
 class Ranks:
     "A user's own distance, an object"
     def __init__(self, net): self.net = net
@@ -738,8 +797,6 @@ def test_a_cut_or_foreign_file_is_refused(learn, tmp_path):
     path = save_weights(learn, tmp_path/'e.safetensors')
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match='not a whole safetensors file'): load_encoder(path)
-    torch.save(learn.model.state_dict(), tmp_path/'p.pth')
-    with pytest.raises(ValueError, match='not a whole safetensors file'): load_encoder(tmp_path/'p.pth')
 
 def test_save_weights_while_training_and_on_ctrl_c(dls, tmp_path):
     import os, signal

@@ -125,6 +125,15 @@ def test_a_run_is_not_repeated_and_its_files_are_published(tmp_path, monkeypatch
     shutil.copy(root/'results/methods'/names[3], record)
     with pytest.raises(ValueError, match="'epochs': 9"): done(SimpleNamespace(**vars(args)|dict(finetune_epochs=9)), 'finetune_gait', 'mvp', 0)
 
+def test_methods_may_be_named_as_the_library_names_them(monkeypatch):
+    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+    from methods import arguments
+    from recipes import methods
+    def names(*asked): return arguments().parse_args(['--names', *asked]).names
+    assert names('joint_learner', 'mvp_learner', 'ours_alone', 'minirocket')==['ours', 'mvp', 'ours_alone', 'minirocket'] and names(*(f'{n}_learner' for n in methods if n!='ours'))==[n for n in methods if n!='ours']
+    for wrong in ('joint', 'other_learner'):
+        with pytest.raises(SystemExit): names(wrong)
+
 @pytest.mark.parametrize('of', [[('pretrain','ours',0), ('finetune','ours',0)], [('pretrain','ours',0)], [(stage, name, 0) for name in ('relcon','random') for stage in ('pretrain','frozen')], [('frozen','by_hand',0)]])
 def test_a_report_of_some_runs_alone(of, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(root/'benchmarks'))
@@ -174,6 +183,9 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     assert "the stride time's r is {} and the speed's {}, with time warping {} and {} (seed 0, where the learned one has {} and {})".format(*gait('euclidean'), *gait('dtw'), *gait('relcon')) in text
     def wharf(name): return [json.loads(f.read_text())['scores']['wharf'] for f in (root/'results/levers').glob(f'{name}_seed*.json')]
     assert f"on stride time ({means('moving_reality stride_time_s')}) and speed ({means('mobgap speed_mps')})" in text and f"({how_many[len(both)]}; in the same time" in text and f"one seed (SimCLR {how_many[len(wharf('simclr_lr0.001'))].split()[0]})" in text
+    def tuned(name, task): return json.loads((root/f'results/methods/finetune_gait_{name}_seed0.json').read_text())['scores'][task]['segment']['mean'] - seeds_of(name)['0'][task]['segment']['mean']
+    six = [name for name in of_readme.values() if (root/f'results/methods/finetune_gait_{name}_seed0.json').exists()]
+    assert f"For stride time it helped {sum(tuned(n, 'moving_reality stride_time_s')>0 for n in six)} of {len(six)} methods, of speed it made {sum(tuned(n, 'mobgap speed_mps')<0 for n in six)} of {len(six)} worse" in text
     of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
     assert ', '.join(f"{says} {shown(sum(s['linear'] for s in wharf(name))/len(wharf(name)))}" for says,name in of.items())+'.' in text
     sds = [s['linear_sd_folds'] for name in of.values() for s in wharf(name)]

@@ -22,12 +22,12 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
-from .batches import GroupDL, segment_dls
-from .core import check_count, check_number, check_switch
+from .batches import GroupDL
+from .core import check_count, check_number
 from .provenance import network_of
 from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, no_loss
 from .distance import MotifDistance, for_each
-from .learner import check_cbs, check_dls, check_first_fit, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, with_projection
+from .learner import check_cbs, check_dls, check_first_fit, check_known, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, plain_dls, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead
 
@@ -60,12 +60,6 @@ def view_accuracy(z:Tensor, # (2B, E) of the views
     return (y[(s@s.T).fill_diagonal_(-2).argmax(1)]==y).float().mean()
 
 # %% ../nbs/11_baselines.ipynb #1a75c327
-def _plain(dls, bs, by_motion=False):
-    "Batches without groups"
-    check_dls(dls)
-    check_count('bs', bs, 2), check_switch('by_motion', by_motion)
-    return segment_dls(dls, bs, by_motion) if isinstance(dls.train, GroupDL) else dls
-
 @delegates(Learner.__init__, but=['model','loss_func','metrics','cbs'])
 def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    arch=RelConResNet34,    # Encoder: see `relcon_learner`
@@ -83,7 +77,8 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
-    dls = _plain(dls, bs, by_motion)
+    check_known(simclr_learner, kwargs)
+    dls = plain_dls(dls, bs, by_motion)
     cbs = check_cbs(cbs)
     if min(map(batch_size, dls.loaders))<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more, to train and to validate")
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
@@ -120,7 +115,8 @@ def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                     **kwargs
                    )->Learner:
     "A Learner that pretrains an encoder by AugPred. Raises ValueError for malformed arguments"
-    dls = _plain(dls, bs, by_motion)
+    check_known(augpred_learner, kwargs)
+    dls = plain_dls(dls, bs, by_motion)
     cbs = check_cbs(cbs)
     if dls.len<samples_asked_about: raise ValueError(f"`dls` has segments of {dls.len} samples; AugPred asks about {samples_asked_about} or more, or there is nothing to cut in four and shuffle")
     encoder = make_encoder(dls, arch, arch_config)
@@ -229,7 +225,8 @@ def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                    **kwargs
                   )->Learner:
     "A Learner that fits REBAR's distance; its best epoch is kept"
-    dls = _plain(dls, bs)
+    check_known(masked_learner, kwargs)
+    dls = plain_dls(dls, bs)
     cbs = check_cbs(cbs)
     if net is not None: check_network(net, MaskedDistance, dls, 'net')
     return Learner(dls, MaskedDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, cbs=[MaskedReconstruction(share), KeepBest('valid_loss')] + cbs, **kwargs)
@@ -295,7 +292,7 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                   **kwargs
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
-    check_dls(dls)
+    check_known(rebar_learner, kwargs), check_dls(dls)
     cbs = check_cbs(cbs)
     check_first_fit(distance, distance_epochs, distance_lr, cbs, 'masked_learner')
     _check_alpha(alpha), _check_companions(dls, alpha)
@@ -358,9 +355,10 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                 **kwargs
                )->Learner:
     "A Learner that pretrains an encoder by tsai's masked value prediction. Raises ValueError for malformed arguments, and for `metrics`, which tsai's callback would drop"
-    dls = _plain(dls, bs)
-    cbs = check_cbs(cbs)
     if kwargs.pop('metrics', None): raise ValueError("`metrics` is given; tsai's callback drops metrics: its loss is what it shows")
+    check_known(mvp_learner, kwargs)
+    dls = plain_dls(dls, bs)
+    cbs = check_cbs(cbs)
     check_number('r', r, 'a share of the samples from 0.01 to 0.75, which is what tsai can mask', lambda r: .01<=r<=.75)
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves
     return Learner(dls, StretchedBackbone(make_encoder(dls, arch, arch_config), dls.vars), loss_func=no_loss, cbs=[mvp] + cbs, **kwargs)

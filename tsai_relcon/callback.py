@@ -39,6 +39,7 @@ def no_loss(pred, *_)->Tensor:
 def check_finite(x):
     "The segments of a batch. Raises ValueError for NaN or infinity, or for none at all: `Segments` and stores have none of these, dls of tsai may"
     if not len(x): raise ValueError("`dls` gave a batch without segments, as tsai's loaders do for some numbers of segments; wanted another `bs`, such as one that divides them")
+    if not x.is_floating_point(): raise ValueError(f"`dls` has segments of {x.dtype}; wanted float32, in g: counts_to_g(X, ...).astype(np.float32)")
     broken = ~torch.isfinite(x).flatten(1).all(1)
     if broken.any(): raise ValueError(f"`dls` has NaN or infinity in {int(broken.sum())} of the {len(x)} segments of a batch; wanted finite numbers: mend these segments, or leave them out")
     return x
@@ -227,7 +228,7 @@ class RelCon(LeftOut, Views, PretextCallback):
         distance = network_of(distance)
         if isinstance(distance, str) and distance in plain_distances: distance = plain_distances[distance]
         if isinstance(distance, type) or not callable(distance) or isinstance(distance, nn.Module) and not isinstance(distance, MotifDistance):
-            raise ValueError(f"`distance` is {type(distance).__name__} {distance!r:.80}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
+            raise ValueError(f"`distance` is {type(distance).__name__}{'' if isinstance(distance, nn.Module) else f' {distance!r:.80}'}; wanted a `MotifDistance`, a Learner of one, one of {', '.join(map(repr, plain_distances))}, or a function of (x, anchors, candidates)")
         check_switch('motion_only', motion_only), check_switch('own_view', own_view)
         if not is_number(gravity) or gravity<0 or gravity and not motion_only: raise ValueError(f"`gravity` is {gravity!r}, `motion_only` {motion_only}; wanted a weight of 0 or more, above 0 with motion_only=True alone")
         if attention is not None: check_attention(attention)

@@ -150,6 +150,12 @@ def _of_method(cb):
     if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=options['fs'], seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
     return {k: v for k,v in options.items() if k not in defaults or v!=defaults[k] or isinstance(cb, RelCon) and k in ('tau','attention','motion_only','distance')}
 
+def _defaults(learn)->dict:
+    "What an option of a method is that `_settings` does not tell"
+    return _as_json({f'{k} of {type(cb).__name__}': as_plain(p.default) for cb in learn.cbs if isinstance(cb, RemembersTraining) for k,p in signature(type(cb)).parameters.items() if p.default is not p.empty})
+
+def _as_json(settings): return json.loads(json.dumps(settings, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
+
 def _settings(learn)->dict:
     "What tells a fit from another, as names and plain values"
     methods = [cb for cb in learn.cbs if isinstance(cb, (MotifReconstruction, RelCon))]
@@ -158,7 +164,7 @@ def _settings(learn)->dict:
     for side,dl in zip(('training','validation'), learn.dls.loaders): s |= {f'{k} ({side})': v for k,v in _of_loader(dl).items()}
     for cb in learn.cbs:
         if isinstance(cb, RemembersTraining): s |= {f'{k} of {type(cb).__name__}': v for k,v in _of_method(cb).items()}
-    return json.loads(json.dumps(s, default=lambda o: o.item() if hasattr(o, 'item') else str(o)))
+    return _as_json(s)
 
 class _Unset:
     "In place of a setting that a fit does not tell, such as an option at its default"
@@ -227,7 +233,7 @@ class Checkpoint(Callback):
                  keep:int=2,         # Files that stay
                  resume:bool=False   # Go on from the files that are there? Where there are none, the fit begins as usual
                 ):
-        if not isinstance(path, (str,Path)) or not Path(path).name: raise ValueError(f"`path` is {path!r}; wanted a folder and the beginning of a name: 'run/encoder'")
+        if not isinstance(path, (str,Path)) or not Path(path).name or str(path).endswith(('/', os.sep)): raise ValueError(f"`path` is {path!r}; wanted a folder and the beginning of a name: 'run/encoder'")
         self.path, self.seconds, self.keep, self.resume = Path(path), check_number('seconds', seconds, 'a number, 0 or more', lambda s: s>=0, endless=True), check_count('keep', keep), check_switch('resume', resume)
 
     # ---- files
@@ -282,7 +288,7 @@ class Checkpoint(Callback):
 
     def _restore(self, file, kept):
         learn, at = self.learn, kept['at']
-        differences = [] if rank_distrib() else _differences(self.settings, kept['settings'])         # of several processes the first one's settings count
+        differences = [] if rank_distrib() else _differences(*(_defaults(learn)|s for s in (self.settings, kept['settings'])))         # of several processes the first one's settings count
         if differences: raise ValueError(f"`path`: {file} is of another fit: {'; '.join(differences[:5])}{' ...' if len(differences)>5 else ''}. Fit with what it began with, or take another name")
         get_model(learn.model).load_state_dict(kept['model'])
         forget(learn.model), remember(learn.model, **kept['trained_on'])      # of these weights, whatever trained those that they replace

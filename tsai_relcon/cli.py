@@ -24,10 +24,13 @@ def _note(message, category, *_, **__):
     from tsai_relcon.core import DataWarning
     if issubclass(category, DataWarning): print(f'note: {message}', file=sys.stderr)
 
+_in_python = {'n_groups': 'groups', 'n_within': 'within', 'small_groups': 'small groups', 'any_length=False': '--one-length', 'convert m/s^2 with `ms2_to_g`, raw counts with `counts_to_g`': 'say --unit m/s2, or the counts for 1 g',
+              'Other names can be given': 'Other names can be given, such as --time t; --subject file: its name', 'a split by subject takes two or more': 'who trains and who validates takes two or more'}
+
 def _in_options(message):
     "The library's argument names as this command's options, without what fastai says before an error of a callback"
     message = re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', message)
-    for ours,theirs in dict(n_groups='groups', n_within='within', small_groups='small groups', **{'any_length=False': '--one-length'}).items(): message = message.replace(ours, theirs)
+    for ours,theirs in _in_python.items(): message = message.replace(ours, theirs)
     return message
 
 def _clear_errors(f):
@@ -432,6 +435,7 @@ def relcon_pretrain(
         stopped = learn.stop_on_interrupt.interrupted
         if not stopped: _end_run(folder, settings)
         print(f"{'Stopped early; --resume goes on. ' if stopped else ''}Weights and losses: {folder}/")
+    if stopped and _on_command_line(): sys.exit(130)             # as any command that Ctrl-C ends: what follows by && does not begin
 
 def _about_batches(dls, segs, within, joint):
     train, valid = (len(dl.dataset) for dl in dls.loaders)
@@ -442,7 +446,7 @@ def _check_joint(settings):
     "Raises ValueError for options of grouped batches, and of a distance with gravity"
     defaults = {k: signature(relcon_pretrain).parameters[k].default for k in ('groups','within','anchors','neighbourhood','redraw','motion_only')}
     given = [f"`{k}` is {settings[k]!r}" for k,v in defaults.items() if settings[k]!=v]
-    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion: leave these out, or --joint")
+    if given: raise ValueError(f"`joint` is given, and {', '.join(given)}; its batches have no groups, and its distance is of motion: wanted either, not both")
 
 def _arch_config(arch, width, length):
     "What the encoder is made with. Raises ValueError for a width that another than the ResNet-34 would not know"

@@ -33,17 +33,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 with warnings.catch_warnings(): from tsai.models.layers import create_fc_head     # tsai silences the whole process
-from .core import check_count, check_number, check_rate, check_windows
+from .core import Segments, check_count, check_number, check_rate, check_windows
 from .splits import subject_splits
 from .callback import KeepBest
 from .models import MeanOverTime
 from .learner import embed_segments, encoder_of, plain_adam
 
 # %% ../nbs/10_probes.ipynb #cbb6d10c
-def hand_features(X:np.ndarray, # (N, 3, L) in g
-                  rate:float    # Hz
-                 )->np.ndarray: # (N, 71)
-    "Simple features in time and frequency, of three axes and the magnitude. Raises ValueError for malformed segments"
+def hand_features(X,               # (N, 3, L) in g, or `Segments`
+                  rate:float=None  # Hz; None: that of `Segments`
+                 )->np.ndarray:    # (N, 71)
+    "Simple features in time and frequency, of three axes and the magnitude. Raises ValueError for malformed segments, and for another rate than theirs"
+    if isinstance(X, Segments):
+        if rate not in (None, X.rate): raise ValueError(f"`rate` is {rate!r}; `X` has {X.rate:g} Hz: wanted None, or the same")
+        X, rate = X.X, X.rate
     X, rate = check_windows(X).astype(np.float64), check_rate(rate)
     S = np.concatenate([X, np.linalg.norm(X, axis=1, keepdims=True)], 1)                     # (N, 4, L)
     centred = S - S.mean(-1, keepdims=True)
