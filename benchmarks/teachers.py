@@ -14,7 +14,7 @@ import torch
 warnings.filterwarnings('ignore')
 from fastai.torch_core import set_seed
 from tsai_relcon.all import *
-from tsai_relcon.callback import RankingSample
+from tsai_relcon.monitor import RankingSample
 from tsai_relcon.machine import about_machine
 from corpora import command_line, choosing_segments, choosing_splits, fit_for, length, pretraining_segments, rate
 from levers import loaders

@@ -21,7 +21,8 @@ import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
 from tsai_relcon.baselines import MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import KeepBest, PretextCallback, RemembersTraining, StopOnInterrupt, no_loss
+from tsai_relcon.callback import PretextCallback, RemembersTraining, no_loss
+from tsai_relcon.monitor import KeepBest, StopOnInterrupt
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.distance import MotifDistance

@@ -12,7 +12,8 @@ from fastai.optimizer import SGD
 from fastai.torch_core import num_distrib, rank_distrib, set_seed
 from tsai.data.core import get_ts_dls
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import StopOnInterrupt, ranking_metrics, reconstruction_error
+from tsai_relcon.callback import reconstruction_error
+from tsai_relcon.monitor import StopOnInterrupt, ranking_metrics
 from tsai_relcon.datasets import motionsense
 from tsai_relcon.distance import MotifDistance
 from tsai_relcon.distributed import relcon_distrib_ctx

@@ -14,7 +14,8 @@ from tsai.data.core import TSClassification, get_ts_dls
 from tsai.data.preprocessing import TSStandardize
 from tsai.learner import ts_learner
 from tsai.models.InceptionTimePlus import InceptionTimePlus
-from tsai_relcon.callback import RelCon, StopOnInterrupt, n_candidates
+from tsai_relcon.callback import RelCon, n_candidates
+from tsai_relcon.monitor import StopOnInterrupt
 from tsai_relcon.core import DataWarning, subject_marks
 from tsai_relcon.splits import neighbourhoods, subject_splits
 from fastai.callback.core import Callback

@@ -19,6 +19,7 @@ from .distance import *
 from .plain_distances import *
 from .provenance import *
 from .callback import *
+from .monitor import *
 from .checkpoint import *
 from .distributed import *
 from .learner import *

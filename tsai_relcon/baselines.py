@@ -25,7 +25,8 @@ from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_aske
 from .batches import GroupDL
 from .core import check_count, check_number
 from .provenance import network_of
-from .callback import DisturbedPretext, RemembersTraining, Views, KeepBest, LeftOut, batch_number, batch_size, check_distances, no_loss
+from .callback import DisturbedPretext, RemembersTraining, Views, LeftOut, batch_number, batch_size, check_distances, no_loss
+from .monitor import KeepBest
 from .distance import MotifDistance, for_each
 from .learner import check_cbs, check_dls, check_first_fit, check_known, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, plain_dls, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss

@@ -7,28 +7,22 @@ Docs: https://tsai-relcon.github.io/tsai_relcon/callback.html.md"""
 # %% auto #0
 __all__ = ['no_loss', 'check_finite', 'check_distances', 'RemembersTraining', 'batch_number', 'PretextCallback',
            'reconstruction_loss', 'reconstruction_error', 'LeftOut', 'Views', 'DisturbedPretext', 'MotifReconstruction',
-           'check_has_groups', 'batch_size', 'n_candidates', 'RelCon', 'rank_with', 'RankingSample', 'RankingMetric',
-           'NeighbourAUC', 'NearestF1', 'ranking_metrics', 'KeepBest', 'StopOnInterrupt']
+           'check_has_groups', 'batch_size', 'n_candidates', 'RelCon']
 
 # %% ../nbs/09_callback.ipynb #0a057409
-import signal, threading
 from hashlib import sha1
 from copy import copy, deepcopy
-import numpy as np
 import torch
 from torch import Tensor, nn
-from fastai.callback.core import Callback, CancelFitException
-from fastai.callback.tracker import TrackerCallback
-from fastai.learner import Metric
+from fastai.callback.core import Callback
 from fastai.torch_core import get_model
-from .core import Segments, check_count, check_switch, is_number
+from .core import check_count, check_switch, is_number
 from .machine import keep_freed_memory
 from .augment import asked_view, augmentations_of, not_asked, random_augment, random_view
 from .batches import GroupDL, SeededDL, batch_index
-from .losses import ContrastAndRanking, RelConLoss, WithQuestions, cosine_similarities, ranking_losses
-from .models import unwrapped
+from .losses import ContrastAndRanking, RelConLoss, WithQuestions, ranking_losses
 from .plain_distances import plain_distances, spectrum_distances
-from .distance import MotifDistance, check_attention, motif_distances, neighbour_auc, nn_macro_f1, squared_error
+from .distance import MotifDistance, check_attention, motif_distances, squared_error
 from .provenance import as_plain, marks_of, marks_of_model, network_of, options_of, remember, trained_on
 
 # %% ../nbs/09_callback.ipynb #454c9cdf
@@ -310,118 +304,3 @@ class RelCon(LeftOut, Views, PretextCallback):
         key = sha1(x.cpu().contiguous().numpy().tobytes()).digest()
         if key not in known: known[key] = self.ranked(x, *index)
         return known[key]
-
-# %% ../nbs/09_callback.ipynb #489fb21b
-def rank_with(model, x, anchors, candidates, attention=None):
-    "Distances (A, K) by a `MotifDistance`, or by the cosine of an encoder's embeddings"
-    if isinstance(unwrapped(model), MotifDistance): return motif_distances(model, x, anchors, candidates, attention)
-    with torch.no_grad(): return 1 - cosine_similarities(model(x), anchors, candidates)
-
-def _near(segs):
-    "Four segments' length, or one and a half times the usual time from one segment of a person to the next"
-    gaps = np.concatenate([np.diff(np.sort(segs.time[segs.subject==s])) for s in np.unique(segs.subject)])
-    return max(4*segs.seconds, 1.5*np.median(gaps) if len(gaps) else 0)
-
-class RankingSample:
-    "Anchors, each with a neighbour in time, and what is needed to judge how a model ranks them"
-    def __init__(self,
-                 segs:Segments,
-                 n:int=96,           # Anchors
-                 seconds:float=None, # Up to this far apart, two segments of a person are neighbours; None: four segments' length, or more where segments lie sparser
-                 seed:int=0
-                ):
-        rng, rows, seconds = np.random.default_rng(seed), [], _near(segs) if seconds is None else seconds
-        for a in rng.permutation(len(segs)):
-            with_a = (segs.subject==segs.subject[a]) & (np.abs(segs.time-segs.time[a])<=seconds)
-            with_a[a] = False
-            if with_a.any(): rows.append((a, rng.choice(np.flatnonzero(with_a))))
-            if len(rows)==n: break
-        if not rows: raise ValueError(f"`segs` has no two segments of a person within {seconds} s; take a wider `seconds`")
-        self.segs = s = segs[np.unique(rows)]
-        self.anchors = np.searchsorted(np.unique(rows), np.array(rows)[:,0])
-        self.candidates = np.array([np.delete(np.arange(len(s)), a) for a in self.anchors])
-        same = s.subject[self.anchors][:,None]==s.subject[self.candidates]
-        self.other_person = ~same
-        self.neighbour = same & (np.abs(s.time[self.anchors][:,None]-s.time[self.candidates])<=seconds)
-        self.d = None
-
-    def distances(self, learn):
-        "Distances (A, K) by the learner's model, worked out once an evaluation"
-        if self.d is None:
-            device = next(learn.model.parameters()).device
-            x, a, c = [torch.as_tensor(o, device=device) for o in (self.segs.X, self.anchors, self.candidates)]
-            self.d = rank_with(learn.model.eval(), x, a, c).cpu().numpy()
-        return self.d
-
-class RankingMetric(Metric):
-    "A column of the progress table, read off a `RankingSample` after each validation"
-    def __init__(self, sample:RankingSample): self.sample = sample
-    def reset(self):                                       # a new evaluation
-        self.learn = None
-        if self.sample is not None: self.sample.d = None
-    def __getstate__(self): return {'sample': None, 'learn': None}   # an exported learner carries nobody's recordings
-    def accumulate(self, learn): self.learn = learn
-    @property
-    def value(self): return None if self.learn is None or self.sample is None else self.score(self.sample.distances(self.learn))
-
-class NeighbourAUC(RankingMetric):
-    "Chance that a neighbour in time ranks before another segment"
-    name = 'neighbour_auc'
-    def score(self, d): return neighbour_auc(d, self.sample.neighbour)
-
-class NearestF1(RankingMetric):
-    "Macro F1 of the nearest neighbour among other people"
-    name = 'nn_macro_f1'
-    def score(self, d):
-        s = self.sample
-        return nn_macro_f1(d, s.segs.labels[s.anchors], s.segs.labels[s.candidates], s.other_person)
-
-def ranking_metrics(segs:Segments, # Of people not trained on
-                    n:int=96,      # Anchors
-                    seconds:float=None, seed:int=0
-                   )->list:
-    "`NeighbourAUC`, and `NearestF1` where there are labels, on one sample of `segs`"
-    sample = RankingSample(segs, n, seconds, seed)
-    return [NeighbourAUC(sample)] + ([NearestF1(sample)] if segs.labels is not None and sample.other_person.any(1).all() else [])
-
-# %% ../nbs/09_callback.ipynb #bb694009
-class KeepBest(TrackerCallback):
-    "Leaves the model with the weights of its best epoch; with `start`, the score before the first, also those that the fit began with (epoch -1). An interrupted epoch does not count"
-    order, start, began, fitting = 61, None, None, False  # start: of the next fit; began: the start of the last
-    def before_fit(self):
-        self.fitting = not (self.learn.lock.locked() or hasattr(self.learn, 'lr_finder'))      # fastai calls all three for `validate` and `get_preds` too, which hold the lock, and for `lr_find`
-        if not self.fitting: return
-        columns = [n for n in self.recorder.metric_names[1:] if n!='time']
-        if self.monitor not in columns: raise ValueError(f"`monitor` is {self.monitor!r}; the columns are {', '.join(map(repr, columns))}")
-        super().before_fit()
-        self.state, self.best_epoch, self.began, self.start = None, None, self.start, None
-        if self.began is not None: self.best, self.state, self.best_epoch = self.began, deepcopy(self.learn.model.state_dict()), -1
-    def after_epoch(self):
-        if not self.fitting or not self.recorder.values or None in self.recorder.values[-1] or len(self.recorder.values[-1])<=self.idx: return    # an epoch skipped or cancelled has no row
-        super().after_epoch()
-        if self.new_best: self.state, self.best_epoch = deepcopy(self.learn.model.state_dict()), self.epoch
-    def after_fit(self):
-        if not self.fitting: return
-        super().after_fit()
-        if self.state is not None: self.learn.model.load_state_dict(self.state)
-        self.state = None
-
-class StopOnInterrupt(Callback):
-    "Ctrl-C ends the fit after the present batch, as a cancelled fit; a second one stops at once"
-    order = 70
-    interrupted = False
-    old = None
-    def before_train(self):                                # not before_fit: fastai calls that for `validate` and `get_preds` too
-        if self.old is None and threading.current_thread() is threading.main_thread():
-            self.interrupted, self.old = False, signal.signal(signal.SIGINT, self._note)
-    def __getstate__(self): return {**self.__dict__, 'old': None}
-    def _note(self, *_):
-        self.interrupted = True
-        signal.signal(signal.SIGINT, self.old or signal.default_int_handler)
-        print('\ninterrupted: ending the present batch (again to stop at once)')
-    def before_fit(self): self.after_fit()                 # a fit that died of an error left the handler in
-    def after_batch(self):
-        if self.interrupted and self.old is not None: raise CancelFitException()
-    def after_fit(self):
-        if self.old is not None: signal.signal(signal.SIGINT, self.old)
-        self.old = None

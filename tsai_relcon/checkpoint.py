@@ -26,7 +26,8 @@ from safetensors.torch import save
 from .core import check_count, check_number, check_switch, tell
 from .batches import SeededDL
 from .provenance import as_plain, checksum_of, forget, remember, trained_on
-from .callback import MotifReconstruction, RelCon, RemembersTraining, StopOnInterrupt
+from .callback import MotifReconstruction, RelCon, RemembersTraining
+from .monitor import StopOnInterrupt
 
 # %% ../nbs/10_checkpoint.ipynb #b9bad291
 _format = 'tsai_relcon checkpoint 2'

@@ -532,7 +532,7 @@ def _fit(learn, folder, name, epochs, lr, seconds):
     import matplotlib
     matplotlib.use('Agg')
     import pandas as pd
-    from tsai_relcon.callback import StopOnInterrupt
+    from tsai_relcon.monitor import StopOnInterrupt
     from tsai_relcon.checkpoint import Checkpoint
     from tsai_relcon.learner import SaveWeights
     from tsai_relcon.plots import plot_losses

@@ -19,7 +19,8 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import AvgLoss, AvgMetric, Learner
 from fastai.torch_core import default_device, get_model, no_random, num_distrib, rank_distrib, to_detach
 from .batches import SeededDL
-from .callback import RankingMetric, RelCon, StopOnInterrupt
+from .callback import RelCon
+from .monitor import RankingMetric, StopOnInterrupt
 
 # %% ../nbs/10_distributed.ipynb #91b366a1
 def _kept_here(b, cpu=True, gather=True):

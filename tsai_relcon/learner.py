@@ -45,7 +45,8 @@ from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
 from .provenance import known_of, marks_of, marks_of_model, network_of, rate_of, remember, remember_together
-from .callback import KeepBest, MotifReconstruction, RelCon, check_has_groups, n_candidates, no_loss, ranking_metrics, reconstruction_error
+from .callback import MotifReconstruction, RelCon, check_has_groups, n_candidates, no_loss, reconstruction_error
+from .monitor import KeepBest, ranking_metrics
 from .checkpoint import Checkpoint, new_path, write_whole
 
 # %% ../nbs/10_learner.ipynb #ebaeb001

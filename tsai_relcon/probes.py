@@ -35,7 +35,7 @@ from torch.utils.data import TensorDataset
 with warnings.catch_warnings(): from tsai.models.layers import create_fc_head     # tsai silences the whole process
 from .core import Segments, check_count, check_number, check_rate, check_windows
 from .splits import subject_splits
-from .callback import KeepBest
+from .monitor import KeepBest
 from .models import MeanOverTime
 from .learner import embed_segments, encoder_of, plain_adam
 
