@@ -186,7 +186,7 @@ def test_a_distance_that_ranks_what_it_was_not_fitted_on_is_told(dls, tmp_path):
         motif = fit(dls, metrics=[])
         silently(motif, 1)
         for distance in (motif, motif.model, deepcopy(motif.model), save_weights(motif, tmp_path/f'{fit.__name__}.safetensors'), save_weights(motif.model, tmp_path/f'{fit.__name__}_net.safetensors', rate=50)):
-            for make,own in ((joint_learner, motion_learner), (relcon_learner, motif_learner)):
+            for make,own in ((joint_learner, motion_learner), (relcon_learner, motif_learner), (partial(relcon_learner, motion_only=True), motion_learner)):
                 with warnings.catch_warnings(record=True) as told:
                     warnings.simplefilter('always')
                     make(dls, distance, arch_config=dict(nf=2))

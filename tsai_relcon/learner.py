@@ -300,7 +300,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     check_views(asked, encoder, dls), check_ranks(asked, dls.train), check_ranks(asked, dls.valid)
     if distance is None: distance = fit_first(motif_learner(dls, motion_only=motion_only), distance_epochs, distance_lr)
     distance = loaded_distance(distance, getattr(dls, 'rate', None))
-    if not motion_only and fitted_on_motion(distance): tell("`distance` was fitted on segments without their gravity, and ranks them with it; motion_only=True takes it out")
+    if fitted_on_motion(distance) is (not motion_only): tell("`distance` was fitted on segments " + ("with their gravity, and ranks them without; `motion_learner` fits one of motion" if motion_only else "without their gravity, and ranks them with it; motion_only=True takes it out"))
     rel_con = method(fitting_distance(distance, MotifDistance, dls))
     if attention is not None and not isinstance(rel_con.distance, MotifDistance): raise ValueError(f"`attention` is {attention!r}, but `distance` {distance!r:.80} has none; wanted None, or a `MotifDistance`")
     learn.add_cb(rel_con)
@@ -339,9 +339,6 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
     batches = plain_dls(dls, bs, by_motion)
     kwargs['cbs'] = check_cbs(kwargs.get('cbs'))
     check_first_fit(distance, distance_epochs, distance_lr, kwargs['cbs'], 'motion_learner')
-    if distance is not None:
-        distance = loaded_distance(distance, getattr(dls, 'rate', None))
-        if fitted_on_motion(distance) is False: tell("`distance` was fitted on segments with their gravity, and ranks them without; `motion_learner` fits one of motion")
     if crop is None: crop = min(max(1 if aug_pred is None else samples_asked_about, round(.75*dls.len)), dls.len)
     learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
                       crop=crop, projection=projection, **kwargs)
