@@ -78,12 +78,12 @@ def score_table(scores, order, columns, stages=('frozen',), cell=with_spread):
     return table(['', 'seeds', *columns], [[says(name), seeds(cells), *map(cell, cells)] for name,cells in of.items() if any(len(c) for c in cells)])
 
 def leaders(scores, order, columns, n=3):
-    "Lines: who is first in each column"
+    "Lines: who is first in each column, and where the paper's recipe and the encoder untrained are"
     def one(head, place):
         of    = {name: rows['mean'] for name in order if len(rows := chosen(scores, ['frozen'], name, place))}
         first, most = sorted(of, key=lambda name: of[name].mean(), reverse=True), max(map(len, of.values()))
         def score(name): return f'{says(name)} {of[name].mean():.3f}' + (f' ({in_seeds(len(of[name]))})' if len(of[name])<most else '')
-        return f"- {head}: {'; '.join(map(score, first[:n]))}" + (f"; {score('untrained')}" if 'untrained' in of and 'untrained' not in first[:n] else '')
+        return f"- {head}: {'; '.join(map(score, [*first[:n], *(name for name in ('relcon','untrained') if name in first[n:])]))}"
     return [*[one(head, place) for head,place in columns.items() if any(len(chosen(scores, ['frozen'], name, place)) for name in order)], '']
 
 def in_seeds(n): return 'one seed' if n==1 else f'{n} seeds'
@@ -123,12 +123,12 @@ def about_passes(pretrained):
     of = [passes(r) for r in pretrained]
     return [f"- The time is enough for {min(of):.1f} to {max(of):.1f} passes over the data: what is compared is how far each comes early. The paper trained on 87,376 people."] if of else []
 
-def in_short(scores, order): return ['## In short', '', 'First three of each column, segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
+def in_short(scores, order): return ['## In short', '', 'First three of each column, then the paper\'s recipe and the encoder untrained; segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 
 def frozen(scores, order):
     of_methods, others = ([n for n in order if (n in in_table)==there] for there in (True, False))
     def tables(names):
-        return ['Segments:', '', *score_table(scores, names, segments),
+        return ['Segments, mean (sd over folds; sd over seeds):', '', *score_table(scores, names, segments),
                 "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, names, gait, cell=pooled),
                 "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, names, recordings),
                 "Few labels, segments; so many a class fit, and as many of other people choose how strongly the probe is regularised:", '', *score_table(scores, names, few_labels)]
