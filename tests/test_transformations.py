@@ -18,7 +18,7 @@ from tsai_relcon.core import DataWarning
 from tsai_relcon.distance import MotifDistance, motif_distances
 from tsai_relcon.learner import get_embeddings, load_encoder, save_weights
 from tsai_relcon.models import RelConResNet34
-from tsai_relcon.provenance import trained_on
+from tsai_relcon.provenance import remember, trained_on
 from tsai_relcon.transformations import RelConClassifier, RelConDistance, RelConRegressor, RelConTransformer, panel_array
 
 quick = dict(nf=2, epochs=1, distance='spectrum', n_groups=4, n_within=2, random_state=0)
@@ -33,7 +33,8 @@ def panel(segs):
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
     torch.manual_seed(0)
-    return save_weights(RelConResNet34(nf=4), tmp_path_factory.mktemp('w')/'encoder.safetensors', rate=50, length=128)
+    remember(net := RelConResNet34(nf=4), unit='g')
+    return save_weights(net, tmp_path_factory.mktemp('w')/'encoder.safetensors', rate=50, length=128)
 
 @pytest.fixture(scope='module')
 def distance_weights(tmp_path_factory):

@@ -60,7 +60,7 @@ def _for_encoder(X, encoder, channels=None):
     "The same for an encoder. Tells what is unlike the segments that its file is of; raises ValueError for other channels"
     X, trained = _encodable(X), trained_on(encoder)
     wanted = encoder.c_in if channels is None else channels               # an encoder of a user's own does not tell
-    if X.shape[1]!=wanted: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {wanted}" + ('; wanted instances (channels, samples)' if X.shape[2]==wanted else ''))
+    if X.shape[1]!=wanted: raise ValueError(f"`X` has {X.shape[1]} channels; the encoder is for {wanted}" + ('; wanted instances (channels, samples)' if X.shape[1]>X.shape[2] else ''))
     if trained.get('length') not in (None, X.shape[2]): tell(f"`X` has instances of {X.shape[2]} samples; the encoder was trained on {trained['length']}")
     if trained.get('unit')=='g':
         try: check_unit(X, 'X')
