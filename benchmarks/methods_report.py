@@ -310,4 +310,4 @@ def report(folder):
     draw_pictures(folder); renew_readme(folder)
     lines = lines_of(folder)
     (folder/'methods.md').write_text('\n'.join(lines)+'\n')
-    print('\n'.join(lines))
+    print(f"{len(runs_of(folder))} records: {folder/'methods.md'}")
