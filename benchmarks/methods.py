@@ -24,7 +24,7 @@ from sktime.transformations.rocket import MiniRocketMultivariate
 from tsai_relcon.all import *
 from tsai_relcon.machine import about_machine
 from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
-from methods_report import few, protocols_of, rate_of, report, said
+from methods_report import OtherSettings, few, protocols_of, rate_of, report, said
 from pictures import answer_points, map_points
 from recipes import ablations, beside, distance_learner, distances, fitted_distance, methods, recipes, says, steps
 
@@ -52,7 +52,7 @@ def publish(args, stage, name, seed):
         if path.exists() and published(args, path).resolve()!=path.resolve(): copyfile(path, published(args, path))
 
 def done(args, stage, name, seed):
-    "Is there a record? What `--record` lacks of it is copied there. Raises ValueError for one of other settings"
+    "Is there a record? What `--record` lacks of it is copied there. Raises OtherSettings for one of others"
     path = record_path(args, stage, name, seed)
     if args.record and not path.exists(): path = published(args, path)
     if not path.exists() or stage=='pictures' and not path.with_suffix('.npz').exists(): return False
@@ -63,7 +63,7 @@ def done(args, stage, name, seed):
     if stage in protocols_of:
         of_now    = dict(epochs=args.finetune_epochs, lr=rate_of(protocols_of[stage]))
         then, now = then|{k: record[k] for k in of_now if k in record}, now|{k: v for k,v in of_now.items() if k in record}      # older records tell no rate
-    if then!=now: raise ValueError(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
+    if then!=now: raise OtherSettings(f'{path} was made with {then}; wanted {now}: take another folder, or the same settings')
     if not all(published(args, p).exists() for p in left(args, stage, name, seed)): publish(args, stage, name, seed)
     return True
 
@@ -249,6 +249,6 @@ def main():
     try:
         if not args.report_only: run(p, args)
         if args.record: report(args.record)
-    except ValueError as e: p.error(str(e))
+    except OtherSettings as e: p.error(str(e))
 
 if __name__=='__main__': main()

@@ -29,10 +29,13 @@ def rate_of(protocol): return signature(protocols[protocol]).parameters['lr'].de
 
 # ---- records --------------------------------------------------------------------------------------------------------------------------------------
 
+class OtherSettings(ValueError):
+    "Records that do not belong together"
+
 def check_records(runs, folder):
-    "Raises ValueError for runs that do not belong into one table"
+    "Raises OtherSettings for runs that do not belong into one table"
     def all_one(what, values):
-        if len(values)>1: raise ValueError(f"{folder} holds {what} {sorted(values)}; wanted those of one")
+        if len(values)>1: raise OtherSettings(f"{folder} holds {what} {sorted(values)}; wanted those of one")
     all_one('records of different settings', {json.dumps(r['settings']) for r in runs})
     for stage in protocols_of: all_one(f'records of {stage} with epochs', {r['epochs'] for r in runs if r['stage']==stage}), all_one(f'records of {stage} at rates', {r['lr'] for r in runs if r['stage']==stage and 'lr' in r})
     for name in {r['name'] for r in runs}: all_one(f'runs of {name} at rates', {r['lr'] for r in runs if r['name']==name and r['stage']=='pretrain'})
@@ -298,11 +301,12 @@ def renew_readme(folder):
     readme = (folder := folder.resolve()).parent/'README.md'
     if not readme.exists() or f'({folder.name}/methods.md)' not in readme.read_text(): return
     scores = scores_of(runs_of(folder))
+    if not len(scores): return
     def renewed(line):
         head, *cells = [c.strip() for c in line.strip('|').split('|')]
         if head not in of_readme or len(cells)!=1+len(to_choose): return line
         of = [chosen(scores, ['frozen'], of_readme[head], place)['mean'] for place in to_choose.values()]
-        return table_row([head, len(of[0]), *(short(c.mean()) for c in of)])
+        return table_row([head, len(of[0]), *(short(c.mean()) for c in of)]) if all(map(len, of)) else line
     readme.write_text('\n'.join(map(renewed, readme.read_text().split('\n'))))
 
 def report(folder):

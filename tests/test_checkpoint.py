@@ -21,7 +21,7 @@ import tsai_relcon.checkpoint as room
 from tsai_relcon.augment import TSRandomAugment, add_noise, random_augment, scale
 from tsai_relcon.baselines import MaskedDistance, augpred_learner, masked_learner, mvp_learner, rebar_learner, simclr_learner
 from tsai_relcon.batches import relcon_dls
-from tsai_relcon.callback import PretextCallback, RemembersTraining, no_loss
+from tsai_relcon.callback import MotifReconstruction, PretextCallback, RemembersTraining, no_loss
 from tsai_relcon.monitor import KeepBest, StopOnInterrupt
 from tsai_relcon.checkpoint import Checkpoint, _differences, random_state, read_checkpoint, set_random_state, write_checkpoint
 from tsai_relcon.core import DataWarning, subject_marks
@@ -605,13 +605,21 @@ class Drawn:
     def __call__(self, x): self.calls += 1; return x+self.sd
     def draw(self, x): return self(x)
 
+@dataclass
+class Kept:
+    value: object
+
+class Hidden:
+    "One that keeps a network under another name"
+    def __init__(self, net): self._net = net
+
 def raised(n):
     def power(x): return x**n
     return power
 
 @pytest.mark.parametrize('one, other', [(range(3), range(5)), ({0}, {1,2}), (Path('a'), Path('b')), (torch.float32, torch.float16), (slice(3), slice(5)), (Noise(1.), Noise(5.)), (1j, 2j), (b'a', b'b'), (np.array(['a',None], object), np.array(['b',None], object)),
                                         (np.array(['a']), np.array(['b'])), (None, 0), ([1,(2,)], [1,(3,)]), (np.zeros(2, int), np.zeros(2)), (pd.Series(range(10**4)), pd.Series(range(10**4)).mask(lambda s: s==5000, 0)), ({add_noise: 1}, {scale: 1}), (dict(a=add_noise), dict(a=scale)),
-                                        (Drawn(.1), Drawn(5.)), (Drawn(.1).draw, Drawn(5.).draw), (Drawn(.1).draw, Drawn(.1).__call__), (partial(Drawn(.1)), partial(Drawn(5.))), (lambda x: x+1, lambda x: x+2), (lambda x: x.a, lambda x: x.b), (raised(1), raised(2)), (lambda x, n=1: n, lambda x, n=2: n), ({1: 'a', '1': 'b'}, {'1': 'b'})])
+                                        (Drawn(.1), Drawn(5.)), (Drawn(.1).draw, Drawn(5.).draw), (Drawn(.1).draw, Drawn(.1).__call__), (partial(Drawn(.1)), partial(Drawn(5.))), (lambda x: x+1, lambda x: x+2), (lambda x: x.a, lambda x: x.b), (raised(1), raised(2)), (Kept(MotifDistance(nf=2)), Kept(MotifDistance(nf=2))), (Hidden(MotifDistance(nf=2)), Hidden(MotifDistance(nf=2))), (Kept(np.zeros(5000)), Kept(np.r_[np.zeros(2500), 1., np.zeros(2499)])), (raised(MotifDistance(nf=2)), raised(MotifDistance(nf=2))), (lambda x, n=1: n, lambda x, n=2: n), ({1: 'a', '1': 'b'}, {'1': 'b'})])
 def test_values_of_all_kinds_tell_fits_apart(one, other):
     assert as_text(partial(euclidean, at=one))==as_text(partial(euclidean, at=deepcopy(one)))!=as_text(partial(euclidean, at=other))
 
@@ -619,8 +627,28 @@ def test_what_changes_with_use_tells_no_fits_apart():
     one, used = Drawn(.1), Drawn(.1)
     used(0.)
     assert as_text(one)==as_text(used) and as_text(raised(1))==as_text(raised(1))!='power'
-    def forever(n): return forever(n)                                                            # around itself
-    assert as_text(forever).startswith('forever')
+    memo = {}
+    def remembered(x): return memo.setdefault(x, x)
+    before = as_text(remembered)
+    assert remembered(3)==3 and as_text(remembered)==before
+
+class Node:
+    def __init__(self, parent=None): self.parent, self.children = parent, [Node(self) for _ in range(3)] if parent is None else []
+
+def deeper(n, f): return f() if n==0 else deeper(n-1, f)
+
+def test_what_holds_itself_has_an_end_and_one_text():
+    def forever(n): return forever(n)
+    def even(n): return n==0 or odd(n-1)
+    def odd(n): return n>0 and even(n-1)
+    for v in (forever, even, Node(), [Node()]): assert len({deeper(n, lambda: as_text(v)) for n in (0, 1, 3, 50)})==1
+    assert as_text(forever).startswith('forever') and as_text(even)!=as_text(odd)
+
+def test_a_subclass_with_its_own_options_is_checkpointed(some, tmp_path):
+    class Once(MotifReconstruction):
+        def __init__(self): super().__init__(n_augment=1)
+    def make(): return Learner(grouped(some), MotifDistance(nf=2), loss_func=no_loss, cbs=Once())
+    fitted(make(), Checkpoint(tmp_path/'ck'), n=1), fitted(make(), Checkpoint(tmp_path/'ck', resume=True), n=1)
 
 def test_options_that_are_no_numbers_are_themselves():
     one, other = (_differences(dict(w=w), dict(w=float('nan'))) for w in (float('nan'), 1.))

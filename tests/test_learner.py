@@ -1,5 +1,5 @@
 "Learners, embeddings, and weights that are refused when they do not fit"
-import json, pickle, warnings
+import json, pickle, signal, warnings
 from inspect import signature
 from copy import deepcopy
 from functools import partial
@@ -399,10 +399,10 @@ def test_a_partial_tells_whom_its_network_met(few):
 @pytest.mark.parametrize('make', [motif_learner, motion_learner, relcon_learner, joint_learner, simclr_learner, augpred_learner, masked_learner, rebar_learner, mvp_learner])
 def test_a_misspelled_option_is_named_by_the_learner_that_was_asked(make, dls):
     name = make.__name__
-    for wrong,says in ((dict(metrisc=[]), '`metrics`' if 'metrics' in signature(make).parameters else 'one of dls, '), (dict(zzzz=1), 'one of dls, '), (dict(loss_func=None), 'none: a method brings its own'), (dict(model=None), '`arch`')):
+    for wrong,says in ((dict(metrisc=[]), '`metrics`' if 'metrics' in signature(make).parameters else 'one of dls, '), (dict(zzzz=1), 'one of dls, '), (dict(loss_func=None), 'none: a method brings its own'), (dict(model=None), '`arch`' if 'arch' in signature(make).parameters else '`net`' if 'net' in signature(make).parameters else '`model_dir`')):
         with pytest.raises(TypeError, match=rf'^{name}\(\) does not know `{[*wrong][0]}`; wanted {says}'): make(dls, **wrong)
-    if 'arch_config' in signature(make).parameters:
-        with pytest.raises(TypeError, match=r'does not know `nf`; wanted arch_config=dict\(nf=...\)'): make(dls, nf=4)
+    wanted = r'arch_config=dict\(nf=...\)' if 'arch_config' in signature(make).parameters else 'a `net` made with it' if 'net' in signature(make).parameters else ''
+    with pytest.raises(TypeError, match=f'does not know `nf`; wanted {wanted}'): make(dls, nf=4)
 
 def of_sizes(few, n_train, n_valid, bs):
     rows = np.arange(n_train+n_valid)
@@ -416,6 +416,9 @@ def test_a_last_batch_that_tsai_would_lose_is_told_beforehand(few):
             with pytest.raises(ValueError, match=rf'`dls` has {n} segments to validate in batches of {bs}, .*bs=\[{bs}, {n}\]'): relcon_learner(dls, 'euclidean', arch_config=dict(nf=2))
             dls = of_sizes(few, 64, n, [bs,n])
         silently(relcon_learner(dls, 'euclidean', arch_config=dict(nf=2)), 1)
+    sampled = of_sizes(few, 64, 121, 64)
+    sampled.valid.sampler = range(121)                                                            # then tsai counts otherwise
+    assert [len(x) for x,*_ in sampled.valid]==[64, 57] and simclr_learner(sampled, arch_config=dict(nf=2))
 
 def test_what_tsais_dls_cannot_do_is_said(few):
     def told(make, **kw):
@@ -426,6 +429,10 @@ def test_what_tsais_dls_cannot_do_is_said(few):
     joint = partial(joint_learner, distance='euclidean')
     assert (told(joint), told(simclr_learner, by_motion=True), told(augpred_learner))==(1, 1, 1)
     assert (told(joint, by_motion=False), told(simclr_learner), told(augpred_learner, by_motion=False))==(0, 0, 0)
+    plain = segment_dls(relcon_dls(few, n_groups=4, n_within=3), 16, by_motion=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', DataWarning)
+        for make in (joint, augpred_learner): make(plain, arch_config=dict(nf=2))                # they are drawn by motion already
     counts = get_ts_dls((few.X*1000).astype(np.int16), splits=subject_splits(few.subject), tfms=None, bs=16, num_workers=0)
     for make in (joint, simclr_learner, mvp_learner, partial(relcon_learner, distance='euclidean')):
         with pytest.raises(ValueError, match='`dls` has segments of torch.int16; wanted float32, in g'): silently(make(counts, arch_config=dict(nf=2)), 1)
@@ -444,8 +451,9 @@ def test_a_training_that_diverges_leaves_the_last_good_file(dls, tmp_path):
     class Diverge(Callback):
         def after_train(self):
             if self.epoch==1: next(encoder_of(self.learn).backbone.parameters()).data.fill_(np.nan)
-    learn = simclr_learner(dls, arch_config=dict(nf=2))
-    with pytest.warns(DataWarning, match='cannot be written .*diverged'), pytest.raises(ValueError, match='diverged'): silently(learn, 3, cbs=[SaveWeights(tmp_path/'e.safetensors'), Diverge()])
+    learn, handler = simclr_learner(dls, arch_config=dict(nf=2)), signal.getsignal(signal.SIGINT)
+    with pytest.warns(DataWarning, match='cannot be written .*diverged'), pytest.raises(ValueError, match='diverged'): silently(learn, 3, cbs=[SaveWeights(tmp_path/'e.safetensors'), Diverge(), StopOnInterrupt()])
+    assert signal.getsignal(signal.SIGINT) is handler
     assert np.isfinite(get_embeddings(load_encoder(tmp_path/'e.safetensors'), dls.valid.dataset.segs)).all() and len(weights_info(tmp_path/'e.safetensors')['record']['epochs'])==1
 
 def test_files_of_torch_are_named_as_what_they_are(learn, dls, tmp_path):
@@ -454,25 +462,44 @@ def test_files_of_torch_are_named_as_what_they_are(learn, dls, tmp_path):
         for read in (load_encoder, load_distance, weights_info, lambda path: relcon_learner(dls, path)):
             with pytest.raises(ValueError, match=f'{name} is a file of torch.save, or of fastai.* wanted one of `save_weights`'): read(tmp_path/name)
 
-class Ranks:
-    "A user's own distance, an object"
-    def __init__(self, net): self.net = net
+class Holds:
+    "A user's own object, which cannot be called itself"
+    def __init__(self, **held): vars(self).update(held)
+    def rank(self, *args): return motif_distances(self.net, *args)
+
+class Ranks(Holds):
     def __call__(self, *args): return motif_distances(self.net, *args)
-    def rank(self, *args): return self(*args)
+
+def unbound():
+    def distance(x, a, c): return later if False else euclidean(x, a, c)
+    return distance
+    later = None
+
+everywhere = []                                            # networks that functions here find by name
 
 def test_whatever_holds_a_network_tells_whom_it_met(few):
     people = np.unique(few.subject)
     one, other = (relcon_dls(few[np.isin(few.subject, who)], n_groups=4, n_within=3) for who in (people[:2], people[2:4]))
     silently(motif := motif_learner(one, MotifDistance(nf=2), metrics=[]), 1)
-    net, recursive = motif.model, Ranks(motif.model)
+    net, recursive, nets, held = motif.model, Ranks(net=motif.model), [motif.model], Holds(net=motif.model)
     recursive.own = recursive
-    for distance in (lambda *args: motif_distances(net, *args), lambda *args: motif_distances(motif.model, *args), lambda *args, of=net: motif_distances(of, *args), Ranks(net), Ranks(net).rank, partial(Ranks(net)), recursive):
-        assert pretrained_on(relcon_learner(other, distance, arch_config=dict(nf=2)))==set(subject_marks(people[:4]))
+    def mean(x, a, c, nets=()): return sum(motif_distances(n, x, a, c) for n in nets)/len(nets)
+    def from_module(x, a, c): return [motif_distances(n, x, a, c) for n in everywhere][0]
+    everywhere[:] = nets
+    for distance in (lambda *args: motif_distances(net, *args), lambda *args: motif_distances(motif.model, *args), lambda *args, of=net: motif_distances(of, *args), Ranks(net=net), Ranks(net=net).rank, held.rank, partial(Ranks(net=net)), recursive,
+                     lambda *args: motif_distances(nets[0], *args), lambda *args: motif_distances(held.net, *args), partial(mean, nets=nets), Ranks(net=net, of=dict(nets=(nets,))), from_module):
+        learn = relcon_learner(other, distance, arch_config=dict(nf=2))
+        assert pretrained_on(learn)==set(subject_marks(people[:4]))
+    everywhere.clear()
+    assert pretrained_on(relcon_learner(other, lambda x, a, c: euclidean(x, a, c), arch_config=dict(nf=2)))==set(subject_marks(people[2:4]))
+    silently(relcon_learner(other, unbound(), arch_config=dict(nf=2)), 1)
     silently(first := simclr_learner(one, arch_config=dict(nf=2)), 1)
-    later = simclr_learner(other, arch=nn.Sequential(encoder_of(first), nn.Identity()))
+    inner = encoder_of(first)
+    later = simclr_learner(other, arch=nn.Sequential(inner, nn.Identity()))
     assert pretrained_on(later.model)==set(subject_marks(people[:2])) and pretrained_on(later)==set(subject_marks(people[:4]))
     silently(later, 1)
-    assert pretrained_on(later.model)==set(subject_marks(people[:4]))
+    assert pretrained_on(later.model)==pretrained_on(inner)==pretrained_on(first)|pretrained_on(inner)==set(subject_marks(people[:4]))      # it trained too
+    assert [len(trained_on(n)['methods']) for n in (inner, encoder_of(later))]==[1, 1] and not any('_trained_on' in vars(m) for m in inner.modules() if m is not inner)
 
 def test_a_module_of_tsais_and_its_encoder_remember_together(few):
     people, net = np.unique(few.subject), InceptionTimePlus(3, 2, 128, nf=2)
@@ -512,6 +539,8 @@ def test_the_unit_is_told_where_it_was_checked(few, dls, tmp_path):
     silently(checked := simclr_learner(dls, arch_config=dict(nf=2)), 1), silently(unchecked := simclr_learner(of_tsai(few), arch_config=dict(nf=2)), 1)
     def unit(learn): return weights_info(save_weights(learn, tmp_path/'e.safetensors', rate=50., overwrite=True))['unit']
     assert [unit(l) for l in (checked, encoder_of(checked), unchecked, encoder_of(unchecked), RelConResNet34(nf=2))]==['g', 'g', None, None, None]
+    silently(later := simclr_learner(of_tsai(few), arch=encoder_of(checked)), 1)
+    assert unit(later) is unit(encoder_of(later)) is None                                       # those who trained it last are not known
 
 def test_weights_brought_back_do_not_contradict_their_learner(dls, tmp_path):
     path = save_weights(motif_learner(dls, MotifDistance(nf=2), metrics=[]), tmp_path/'d.safetensors')

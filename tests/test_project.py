@@ -137,10 +137,14 @@ def test_methods_may_be_named_as_the_library_names_them(monkeypatch):
 @pytest.mark.parametrize('of', [[('pretrain','ours',0), ('finetune','ours',0)], [('pretrain','ours',0)], [(stage, name, 0) for name in ('relcon','random') for stage in ('pretrain','frozen')], [('frozen','by_hand',0)]])
 def test_a_report_of_some_runs_alone(of, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(root/'benchmarks'))
-    from methods_report import lines_of
-    (tmp_path/'methods').mkdir()
-    for stage,name,seed in of: shutil.copy(root/f'results/methods/{stage}_{name}_seed{seed}.json', tmp_path/'methods')
-    report = '\n'.join(lines_of(tmp_path))
+    from methods_report import lines_of, renew_readme
+    (tmp_path/'results/methods').mkdir(parents=True)
+    (tmp_path/'README.md').write_text(readme := (root/'README.md').read_text())
+    for stage,name,seed in of: shutil.copy(root/f'results/methods/{stage}_{name}_seed{seed}.json', tmp_path/'results/methods')
+    report = '\n'.join(lines_of(tmp_path/'results'))
+    renew_readme(tmp_path/'results')
+    renewed = [new for old,new in zip(readme.splitlines(), (tmp_path/'README.md').read_text().splitlines()) if old!=new]
+    assert 'nan' not in ''.join(renewed) and all(row.split('|')[1].strip() in of_readme and row.split('|')[2].strip()=='1' for row in renewed) and bool(renewed)==any(stage=='frozen' for stage,*_ in of)      # other rows stay
     assert all(stage!='frozen' for stage,*_ in of) or '## In short' in report
     assert '**The control.**' not in report or 'last row above' not in report             # one seed has no sd
 

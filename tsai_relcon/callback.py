@@ -23,7 +23,7 @@ from .batches import GroupDL, SeededDL, batch_index
 from .losses import ContrastAndRanking, RelConLoss, WithQuestions, ranking_losses
 from .plain_distances import plain_distances, spectrum_distances
 from .distance import MotifDistance, check_attention, motif_distances, squared_error
-from .provenance import as_plain, marks_of, marks_of_model, network_of, options_of, remember, trained_on
+from .provenance import as_plain, forget, marks_of, marks_of_model, network_of, options_of, remember, remembering, trained_on
 
 # %% ../nbs/09_callback.ipynb #454c9cdf
 def no_loss(pred, *_)->Tensor:
@@ -56,10 +56,12 @@ class RemembersTraining:
     def after_step(self):
         if not self.noted and not hasattr(self.learn, 'lr_finder'): self.has_trained()
     def has_trained(self):
-        model, dls, this = self.learn.model, self.learn.dls, {type(self).__name__: self.plain_options()}
-        methods = trained_on(model).get('methods', [])
-        remember(model, rate=getattr(dls, 'rate', None), length=self._length, unit=getattr(dls, 'unit', None), methods=methods if methods[-1:]==[this] else [*methods, this],
-                 subjects=marks_of_model(model) | marks_of(dls) | marks_of_model(getattr(self, 'distance', None)))
+        dls, this = self.learn.dls, {type(self).__name__: self.plain_options()}
+        met = marks_of(dls) | marks_of_model(getattr(self, 'distance', None))
+        for net in remembering(self.learn.model):
+            methods = trained_on(net).get('methods', [])
+            forget(net, 'unit')                            # of these data, or of none
+            remember(net, rate=getattr(dls, 'rate', None), length=self._length, unit=getattr(dls, 'unit', None), methods=methods if methods[-1:]==[this] else [*methods, this], subjects=marks_of_model(net) | met)
         self.noted = self._length is not None              # a fit that goes on at its end has no batch: what its checkpoint remembers holds
 
 def batch_number(cb):

@@ -148,7 +148,7 @@ def _of_loader(dl):
 def _of_method(cb):
     "What tells a method from another of its kind: of most options nothing, as long as they are at their defaults"
     options, defaults = cb.plain_options(), {k: as_plain(p.default) for k,p in signature(type(cb)).parameters.items()}
-    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=options['fs'], seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
+    if isinstance(cb, MotifReconstruction): return dict(n_augment=cb.n_augment, augmentations=as_plain(cb.fs), seed=cb.seed, **(dict(motion_only=True) if cb.motion_only else {}))
     return {k: v for k,v in options.items() if k not in defaults or v!=defaults[k] or isinstance(cb, RelCon) and k in ('tau','attention','motion_only','distance')}
 
 def _defaults(learn)->dict:

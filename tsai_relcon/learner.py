@@ -62,7 +62,7 @@ def check_dls(dls):
 
 def _check_last_batch(dl, dls):
     "Raises ValueError for a loader of tsai's whose last batch would be empty: it counts segments in the smallest type that holds their number, which may not hold where a batch would end"
-    if not isinstance(dl, NumpyDataLoader) or dl.shuffle or dl.drop_last: return
+    if not isinstance(dl, NumpyDataLoader) or dl.shuffle or dl.drop_last or dl.sampler is not None: return
     n = len(dl.dataset)
     if n>dl.bs and math.ceil(n/dl.bs)*dl.bs>np.iinfo(smallest_dtype(n)).max:
         bs = f'[{dls.train.bs}, {n}]' if dl is dls.valid else n
@@ -73,7 +73,7 @@ def plain_dls(dls, bs, by_motion=False):
     check_dls(dls)
     check_count('bs', bs, 2), check_switch('by_motion', by_motion)
     if isinstance(dls.train, GroupDL): return segment_dls(dls, bs, by_motion)
-    if by_motion: tell("`dls` are tsai's and stay as they are: their segments are not drawn by motion, as those of relcon_dls would be; by_motion=False says that this is meant")
+    if by_motion and not getattr(dls.train, 'by_motion', False): tell("`dls` stay as they are: their segments are not drawn by motion, as those of relcon_dls would be; by_motion=False says that this is meant")
     return dls
 
 def check_known(learner, options):
@@ -81,10 +81,11 @@ def check_known(learner, options):
     known = signature(learner).parameters
     for name in options:
         if name in known: continue
-        near = get_close_matches(name, known, 1)
-        raise TypeError(f"{learner.__name__}() does not know `{name}`; wanted {_elsewhere.get(name) or (f'`{near[0]}`' if near else f'''one of {', '.join(known)}''')}")
+        elsewhere, near = [hint for option,hint in _elsewhere.get(name, {}).items() if option in known], get_close_matches(name, known, 1)
+        raise TypeError(f"{learner.__name__}() does not know `{name}`; wanted {elsewhere[0] if elsewhere else f'`{near[0]}`' if near else f'''one of {', '.join(known)}'''}")
 
-_elsewhere = dict(loss_func='none: a method brings its own', model='`arch`', nf='arch_config=dict(nf=...)', bs='another relcon_dls(..., n_groups=..., n_within=...)', by_motion='relcon_dls(..., by_motion=True)')
+_elsewhere = dict(loss_func=dict(dls='none: a method brings its own'), model=dict(arch='`arch`', net='`net`'), nf=dict(arch_config='arch_config=dict(nf=...)', net='a `net` made with it'),      # {option that a learner has: what to write}
+                  bs=dict(dls='another relcon_dls(..., n_groups=..., n_within=...)'), by_motion=dict(dls='relcon_dls(..., by_motion=True)'))
 
 def check_cbs(cbs)->list:
     "Callbacks as a list. Raises ValueError for what is none of fastai's"
@@ -542,7 +543,7 @@ def load_distance(path, rate:float=None, kind:str='distance')->nn.Module: # kind
 # %% ../nbs/10_learner.ipynb #2d0854d8
 class SaveWeights(Callback):
     "Keep a file of the weights up to date during the fit; what cannot be written then is told once, and tried again. Raises FileExistsError for a file that is there, ValueError before training for what `save_weights` would refuse, OSError if the last writing fails"
-    order, rank0_only = 65, True                           # of several processes the first alone
+    order, rank0_only = 71, True                           # after StopOnInterrupt (70), whose handler must not stay if the last writing fails; of several processes the first alone
     def __init__(self,
                  path,                  # File to write
                  seconds:float=60.,     # Write at least this often
@@ -557,8 +558,9 @@ class SaveWeights(Callback):
         self.checked = True
         self.last = time.monotonic()
     def has_trained(self):  self.trained = True
+    def after_step(self):
+        if not hasattr(self.learn, 'lr_finder'): self.has_trained()
     def after_batch(self):
-        if self.training and not hasattr(self.learn, 'lr_finder'): self.has_trained()
         if self.training and time.monotonic()-self.last>self.seconds: self.write()
     def after_epoch(self): self.write()
     def after_fit(self):   self.write(last=True)
