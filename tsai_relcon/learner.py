@@ -544,6 +544,7 @@ def load_distance(path, rate:float=None, kind:str='distance')->nn.Module: # kind
 class SaveWeights(Callback):
     "Keep a file of the weights up to date during the fit; what cannot be written then is told once, and tried again. Raises FileExistsError for a file that is there, ValueError before training for what `save_weights` would refuse, OSError if the last writing fails"
     order, rank0_only = 71, True                           # after StopOnInterrupt (70), whose handler must not stay if the last writing fails; of several processes the first alone
+    trained = False                                        # in this fit; a Checkpoint that goes on says so before `before_fit` comes here
     def __init__(self,
                  path,                  # File to write
                  seconds:float=60.,     # Write at least this often
@@ -552,7 +553,7 @@ class SaveWeights(Callback):
                 ):
         check_number('seconds', seconds, 'a number, 0 or more', lambda s: s>=0, endless=True)
         self.path, self.seconds, self.overwrite, self.record = new_path(path, overwrite), seconds, overwrite, record
-    def before_fit(self):   self.trained = self.failed = self.checked = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
+    def before_fit(self):   self.failed = self.checked = False      # fastai calls it for `validate`, `get_preds` and `lr_find` too
     def before_train(self):
         if not self.checked and not hasattr(self.learn, 'lr_finder'): what_to_save(self.learn, **self.record)     # now, not when it is to be written
         self.checked = True
@@ -563,7 +564,9 @@ class SaveWeights(Callback):
     def after_batch(self):
         if self.training and time.monotonic()-self.last>self.seconds: self.write()
     def after_epoch(self): self.write()
-    def after_fit(self):   self.write(last=True)
+    def after_fit(self):
+        try: self.write(last=True)
+        finally: self.trained = False
     def write(self, last=False):
         if not self.trained: return
         try: save_weights(self.learn, self.path, overwrite=True, **self.record)
