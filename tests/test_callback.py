@@ -255,7 +255,7 @@ def test_a_last_batch_of_one(few, kw):
     silently(learn, 1)
     assert {len(seen[1][0]) for seen in spy.seen}=={32,1} and all(np.isfinite(loss) for *_, loss in spy.seen)
 
-@pytest.mark.parametrize('kw, says', [(dict(crop=999), '`crop` is 999, .*128 samples: no such view'), (dict(crop=20, projection=(4,), aug_pred=1.), '`crop` is 20, .* of 3 channels and 128 samples: .*44 samples or more'), (dict(arch='TSTPlus', crop=64), '`crop` is 64, .*`arch` cannot embed views of 64 samples')])
+@pytest.mark.parametrize('kw, says', [(dict(crop=999), '`crop` is 999, .*128 samples: no such view'), (dict(crop=3), "`crop` is 3: `fs` has 'permutation'"), (dict(crop=20, projection=(4,), aug_pred=1.), '`crop` is 20, .* of 3 channels and 128 samples: .*44 samples or more'), (dict(arch='TSTPlus', crop=64), '`crop` is 64, .*`arch` cannot embed views of 64 samples')])
 def test_a_crop_that_cannot_be_is_told_before_a_distance_is_fitted(dls, kw, says, capsys):
     if 'arch' not in kw: kw['arch_config'] = dict(nf=2)
     with pytest.raises(ValueError, match=says): relcon_learner(dls, n_augment=1, **kw)

@@ -231,7 +231,8 @@ def check_views(method, model, dls):
     wanted = f"`crop` is {method.crop}, `aug_pred` {method.aug_pred}, of segments of {dls.vars} channels and {dls.len} samples"
     with no_random():
         x = torch.randn(8, dls.vars, dls.len)
-        check_disturbs(augmentations if method.fs is None else method.fs, dls.vars, dls.len if method.crop is None else min(method.crop, dls.len))     # a view is cut before it is disturbed
+        try: check_disturbs(augmentations if method.fs is None else method.fs, dls.vars, dls.len if method.crop is None else min(method.crop, dls.len))     # a view is cut before it is disturbed
+        except ValueError as e: raise ValueError(str(e) if method.crop is None else f"`crop` is {method.crop}: {e}") from None
         try: view = method.view(x)[0]
         except ValueError as e:
             few = f'; AugPred asks about {samples_asked_about} samples or more' if method.aug_pred and (method.crop or dls.len)<samples_asked_about else ''
