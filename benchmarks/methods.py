@@ -26,7 +26,7 @@ from tsai_relcon.machine import about_machine
 from corpora import check_arguments, command_line, fit_for, length, once, pretraining_segments, rate, test_segments
 from methods_report import OtherSettings, few, protocols_of, rate_of, report, said
 from pictures import answer_points, map_points
-from recipes import ablations, beside, distance_learner, distances, fitted_distance, methods, recipes, says, steps
+from recipes import ablations, beside, distance_learner, distances, fitted_distance, learners, methods, recipes, says, steps
 
 gait       = dict(moving_reality=('stride_time_s',), mobgap=('speed_mps','double_support_s'))
 settings   = ('minutes','distance_minutes','distance_lr','width')
@@ -185,9 +185,7 @@ def list_names():
     groups = {'methods': methods, 'beside them': beside, "ablations of the paper's recipe (relcon)": ablations, 'steps back from joint_learner (ours)': steps}
     for group,names in groups.items(): print(f'{group}:', *[f'  {name:16} {says(name)}' for name in names], '', sep='\n')
 
-def name_of(asked):
-    "A name; also as the library calls it: joint_learner, simclr_learner"
-    return dict(joint='ours').get(name := asked.removesuffix('_learner'), name) if asked.endswith('_learner') else asked
+def name_of(asked): return learners.get(asked, asked)      # also as the library calls it
 
 def arguments():
     "The parser of the command"

@@ -9,7 +9,7 @@ from tsai_relcon.evaluation import regression_metrics
 from tsai_relcon.probes import protocols
 from corpora import about_sets, length, pretraining, rate, tested
 from pictures import confusions, gaits, maps, save
-from recipes import ablations, argument, beside, distances, methods, recipes, says, steps
+from recipes import ablations, argument, beside, distances, learners, methods, recipes, says, steps
 
 activities   = ('motionsense','hapt')
 few          = (5, 50)                                                              # labelled segments a class
@@ -83,11 +83,12 @@ def score_table(scores, order, columns, stages=('frozen',), cell=with_spread):
 def leaders(scores, order, columns, n=3):
     "Lines: who is first in each column, and where the paper's recipe and the encoder untrained are"
     def one(head, place):
-        of    = {name: rows['mean'] for name in order if len(rows := chosen(scores, ['frozen'], name, place))}
+        of = {name: rows['mean'] for name in order if len(rows := chosen(scores, ['frozen'], name, place))}
+        if not of: return []
         first, most = sorted(of, key=lambda name: of[name].mean(), reverse=True), max(map(len, of.values()))
         def score(name): return f'{says(name)} {of[name].mean():.3f}' + (f' ({in_seeds(len(of[name]))})' if len(of[name])<most else '')
-        return f"- {head}: {'; '.join(map(score, [*first[:n], *(name for name in ('relcon','untrained') if name in first[n:])]))}"
-    return [*[one(head, place) for head,place in columns.items() if any(len(chosen(scores, ['frozen'], name, place)) for name in order)], '']
+        return [f"- {head}: {'; '.join(map(score, [*first[:n], *(name for name in ('relcon','untrained') if name in first[n:])]))}"]
+    return [*[line for head,place in columns.items() for line in one(head, place)], '']
 
 def in_seeds(n): return 'one seed' if n==1 else f'{n} seeds'
 
@@ -294,7 +295,7 @@ def lines_of(folder):
 
 # ---- README's table -------------------------------------------------------------------------------------------------------------------------------
 
-of_readme = {'`joint_learner`': 'ours', 'the same without its ranking': 'ours_alone', 'the encoder untrained': 'untrained', 'features by hand': 'by_hand', "sktime's MiniRocket, ridge": 'minirocket'} | {f'`{name}_learner`': name for name in methods}
+of_readme = {'the same without its ranking': 'ours_alone', 'the encoder untrained': 'untrained', 'features by hand': 'by_hand', "sktime's MiniRocket, ridge": 'minirocket'} | {f'`{learner}`': name for learner,name in learners.items()}
 
 def renew_readme(folder):
     "The rows of methods in the README beside a folder of records, if it is this folder's report that it names"
@@ -314,4 +315,4 @@ def report(folder):
     draw_pictures(folder); renew_readme(folder)
     lines = lines_of(folder)
     (folder/'methods.md').write_text('\n'.join(lines)+'\n')
-    print(f"{len(runs_of(folder))} records: {folder/'methods.md'}")
+    print(folder/'methods.md')

@@ -115,6 +115,7 @@ departures = dict(                                                         # fro
     spectrum_five =Recipe('ranked by spectra, head, two views, the own one nearest, five nearest positives', 'spectrum', views|dict(own_view=True, nearest=5)))
 
 recipes = methods | ablations | steps | departures
+learners = {('joint' if name=='ours' else name)+'_learner': name for name in methods}      # what the library calls them
 beside  = dict(untrained='the encoder untrained', supervised='the encoder trained on labels alone', by_hand='features by hand', minirocket='MiniRocket + ridge')      # what needs no pretraining
 
 def says(name): return beside.get(name) or recipes[name].says

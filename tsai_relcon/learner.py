@@ -44,7 +44,7 @@ from .models import BackboneEncoder, MeanOverTime, Pretraining, RelConResNet34, 
 from .plain_distances import plain_distances
 from .losses import rank_correlation
 from .distance import MotifDistance
-from .provenance import known_of, marks_of, marks_of_model, network_of, rate_of, remember, remember_together
+from .provenance import known_of, marks_of_model, network_of, rate_of, remember, remember_together
 from .callback import MotifReconstruction, RelCon, check_has_groups, n_candidates, no_loss, reconstruction_error
 from .monitor import KeepBest, ranking_metrics
 from .checkpoint import Checkpoint, new_path, write_whole
@@ -407,7 +407,7 @@ def pretrained_on(encoder # Learner, or what `load_encoder` gives
                  )->set:  # Of marks; empty where it is not known
     "Marks of the subjects whose recordings trained or validated an encoder, where its data, its network or its file tell them; also of those whom it, or the distance that ranked for it, had met before"
     if not isinstance(encoder, Learner): return marks_of_model(encoder)
-    return marks_of_model(encoder.model) | marks_of(encoder.dls).union(*[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
+    return marks_of_model(encoder).union(*[marks_of_model(getattr(cb, 'distance', None)) for cb in encoder.cbs])
 
 def _kind(model):
     "What is written of a model: its kind, its configuration, its tensors"

@@ -105,6 +105,10 @@ def marks_of(dls)->set:
     known = [s for dl in dls.loaders if (s := getattr(dl.dataset, 'subjects', None)) is not None]
     return set(subject_marks(np.unique(np.concatenate(known).astype(str))).tolist()) if known else set()
 
+def _memory_of(model)->dict:
+    "What a network remembers, itself and not a copy; made where there was none"
+    return vars(without_head(model)).setdefault('_trained_on', {})
+
 def trained_on(model)->dict:
     "What a network, or its file, knows of what trained it: 'rate' (Hz), 'length' (samples), 'unit', 'subjects' (their marks), 'methods' (one after the other, {name: options}), of a distance 'motion_only'; empty where it knows nothing"
     return deepcopy(getattr(without_head(model), '_trained_on', {}))
@@ -119,23 +123,22 @@ def remember(model,
             ):
     "Add to what a network knows of what trained it; None tells nothing"
     known = dict(rate=rate, length=length, unit=unit, subjects=None if subjects is None else set(subjects), methods=as_plain(methods), motion_only=motion_only)
-    vars(without_head(model)).setdefault('_trained_on', {}).update({k: v for k,v in known.items() if v is not None})
+    _memory_of(model).update({k: v for k,v in known.items() if v is not None})
 
 def forget(model, *names):
     "Take back what a network knows, all or what is named: other weights came into it, or other data trained it"
-    known = vars(without_head(model)).setdefault('_trained_on', {})
+    known = _memory_of(model)
     for name in names or [*known]: known.pop(name, None)
 
 def remembering(model)->list:
     "A network without its head, and those in it that know something of their own, such as an encoder that a user's own module holds"
     net = without_head(model)
     parts = net.modules() if isinstance(net, nn.Module) else ()
-    return list({id(vars(n).setdefault('_trained_on', {})): n for n in (net, *(p for p in parts if '_trained_on' in vars(p)))}.values())
+    return list({id(_memory_of(n)): n for n in (net, *(p for p in parts if '_trained_on' in vars(p)))}.values())
 
 def remember_together(model, other):
     "Two networks of the same weights remember the same from now on: what `other` knows, and whatever trains one of them"
-    remember(other)
-    without_head(model)._trained_on = without_head(other)._trained_on
+    without_head(model)._trained_on = _memory_of(other)
 
 def _held_by(v):
     "What a value holds, among which there may be a network"
@@ -149,7 +152,7 @@ def _held_by(v):
     return () if isinstance(v, (type,ModuleType,Tensor)) else getattr(v, '__dict__', {}).values()
 
 def marks_of_model(model)->set:
-    "Marks of the subjects whose recordings trained a network, its parts, or the networks that a function or another object holds, as far as they or their files remember"
+    "Marks of the subjects whose recordings trained a network, its parts, or the networks that a Learner, whose data tell as well, a function or another object holds, as far as they or their files remember"
     seen, left = {}, [model]
     while left:
         v = left.pop()
@@ -176,7 +179,7 @@ def known_of(model)->dict:
     "What is known of what trained a network; of a Learner's rate, length, unit and people by its data, the rest as the network remembers, and whether without gravity by the method too"
     if not isinstance(model, Learner): return trained_on(model)
     of_data = dict(rate=rate_of(model), length=_length_of(model), unit=getattr(model.dls, 'unit', None))
-    known   = trained_on(model.model) | {k: v for k,v in of_data.items() if v is not None} | dict(motion_only=_motion_only_of(model), subjects=marks_of_model(model.model) | marks_of(model.dls))
+    known   = trained_on(model.model) | {k: v for k,v in of_data.items() if v is not None} | dict(motion_only=_motion_only_of(model), subjects=marks_of_model(model))
     return {k: v for k,v in known.items() if v is not None}
 
 def network_of(model):
