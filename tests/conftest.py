@@ -33,3 +33,8 @@ def segs(): return motionsense()
 
 @pytest.fixture(scope='session')
 def few(segs): return segs[::8]
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    "Their scripts import one another by name"
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]/'benchmarks'))

@@ -142,8 +142,7 @@ def of_callback(cb):
     "What a callback was made with: everything but the objects that it holds for itself"
     return {k: repr(v) if k in ('loss_func','ranking') else v for k,v in vars(cb).items() if k!='learn'}
 
-def test_joint_is_the_recipe_of_the_benchmark(dls, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]/'benchmarks'))
+def test_joint_is_the_recipe_of_the_benchmark(dls, benchmarks):
     from recipes import distance_learner, methods
     ours, motion = methods['ours'], motion_learner(dls)
     fitted, encoder = distance_learner(ours.distance, dls), RelConResNet34(nf=2)

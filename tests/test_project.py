@@ -101,8 +101,7 @@ def test_readmes_table_of_methods_says_what_the_records_say():
         def mean(task, *place): return f"{sum(reduce(getitem, place or ['segment'], s[task])['mean'] for s in scores)/len(scores):.3f}"[1:]
         assert rows[says]==[str(len(scores)), mean('motionsense'), mean('hapt'), mean('motionsense', 'few', '5'), mean('hapt', 'few', '5'), mean('moving_reality stride_time_s'), mean('mobgap speed_mps')], says
 
-def test_a_run_is_not_repeated_and_its_files_are_published(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+def test_a_run_is_not_repeated_and_its_files_are_published(tmp_path, benchmarks):
     from methods import done, points_path, publish, record_path
     names = ('pretrain_mvp_seed0.json', 'pictures_mvp_seed0.json', 'pictures_mvp_seed0.npz', 'finetune_gait_mvp_seed0.json')
     out, record = tmp_path/'out', tmp_path/'results/methods'
@@ -125,8 +124,7 @@ def test_a_run_is_not_repeated_and_its_files_are_published(tmp_path, monkeypatch
     shutil.copy(root/'results/methods'/names[3], record)
     with pytest.raises(ValueError, match="'epochs': 9"): done(SimpleNamespace(**vars(args)|dict(finetune_epochs=9)), 'finetune_gait', 'mvp', 0)
 
-def test_methods_may_be_named_as_the_library_names_them(monkeypatch):
-    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+def test_methods_may_be_named_as_the_library_names_them(benchmarks):
     from methods import arguments
     from recipes import methods
     def names(*asked): return arguments().parse_args(['--names', *asked]).names
@@ -135,8 +133,7 @@ def test_methods_may_be_named_as_the_library_names_them(monkeypatch):
         with pytest.raises(SystemExit): names(wrong)
 
 @pytest.mark.parametrize('of', [[('pretrain','ours',0), ('finetune','ours',0)], [('pretrain','ours',0)], [(stage, name, 0) for name in ('relcon','random') for stage in ('pretrain','frozen')], [('frozen','by_hand',0)]])
-def test_a_report_of_some_runs_alone(of, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+def test_a_report_of_some_runs_alone(of, tmp_path, benchmarks):
     from methods_report import lines_of, renew_readme
     (tmp_path/'results/methods').mkdir(parents=True)
     (tmp_path/'README.md').write_text(readme := (root/'README.md').read_text())
@@ -148,8 +145,7 @@ def test_a_report_of_some_runs_alone(of, tmp_path, monkeypatch):
     assert all(stage!='frozen' for stage,*_ in of) or '## In short' in report
     assert '**The control.**' not in report or 'last row above' not in report             # one seed has no sd
 
-def test_the_report_renews_readmes_table(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+def test_the_report_renews_readmes_table(tmp_path, benchmarks):
     from methods_report import renew_readme
     shutil.copytree(root/'results/methods', tmp_path/'results/methods')
     readme, kept = tmp_path/'README.md', (root/'README.md').read_text()
@@ -206,8 +202,7 @@ def test_readmes_sentence_on_postures_says_what_was_answered():
     assert "{} of MotionSense's sitting (the others {}), {} of HAPT's ({}) and {} of its lying ({})".format(*sum(of, ())) in (root/'README.md').read_text()
 
 @pytest.mark.parametrize('names', [['by_hand'], ['by_hand','minirocket','simclr'], ['minirocket']])
-def test_pictures_are_drawn_of_what_runs_kept(names, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+def test_pictures_are_drawn_of_what_runs_kept(names, tmp_path, benchmarks):
     from methods_report import draw_pictures
     (tmp_path/'methods').mkdir()
     for name in names: shutil.copy(root/f'results/methods/pictures_{name}_seed0.npz', tmp_path/'methods')
@@ -227,7 +222,6 @@ def test_gait_in_its_units_is_what_was_answered():
     def speed(starts): return [c.strip() for c in next(r for r in rows if r.startswith(starts)).split('|')][3]
     assert (speed('| joint_learner'), speed('| *the mean of everybody else*'))==(cell(predicted), cell(everybody_else))
 
-def test_the_report_of_methods_is_that_of_the_records(monkeypatch):
-    monkeypatch.syspath_prepend(str(root/'benchmarks'))
+def test_the_report_of_methods_is_that_of_the_records(benchmarks):
     from methods_report import lines_of
     assert (root/'results/methods.md').read_text()=='\n'.join(lines_of(root/'results'))+'\n', 'run benchmarks/methods.py --report-only --record results'
