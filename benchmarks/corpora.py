@@ -91,15 +91,15 @@ def quick_scores(encoder, tests, folds=5, seed=0):
 # ---- an equal time ------------------------------------------------------------------------------------------------------------------------------
 
 class TimedOneCycle(Callback):
-    "fit_one_cycle whose length is seconds of the process instead of batches; ends the fit when they are over"
+    "fit_one_cycle whose length is seconds of the process, or a number of steps, instead of epochs; ends the fit when they are over"
     order = 5
-    def __init__(self, seconds, lr, pct_start=.25, div=25., div_final=1e5):
-        self.seconds, self.steps = seconds, 0
+    def __init__(self, seconds, lr, of_steps=None, pct_start=.25, div=25., div_final=1e5):
+        self.seconds, self.of_steps, self.steps = seconds, of_steps, 0
         self.lr, self.mom = combined_cos(pct_start, lr/div, lr, lr/div_final), combined_cos(pct_start, .95, .85, .95)
     def before_train(self):
         if not self.steps: self.start = time.process_time()
     @property
-    def pct(self): return min(1., (time.process_time()-self.start)/self.seconds)
+    def pct(self): return min(1., self.steps/self.of_steps if self.of_steps else (time.process_time()-self.start)/self.seconds)
     def before_batch(self):
         if self.training: self.learn.opt.set_hypers(lr=self.lr(self.pct), mom=self.mom(self.pct))
     def after_batch(self):
@@ -122,9 +122,9 @@ def check_arguments(parser, args, also=(), **at_least):
 
 def once(jobs): return list(dict.fromkeys(jobs))
 
-def fit_for(learn, seconds, lr):
-    "Train for seconds of one thread's time; the number of steps"
-    cycle = TimedOneCycle(seconds, lr)
+def fit_for(learn, seconds, lr, steps=None):
+    "Train for seconds of one thread's time, or so many steps; the number of steps"
+    cycle = TimedOneCycle(seconds, lr, steps)
     learn.remove_cbs([cb for cb in learn.cbs if isinstance(cb, KeepBest)])       # the end of the cycle is what counts, not the last whole epoch
     with learn.no_bar(), learn.no_logging(): learn.fit(10**6, cbs=cycle)
     return cycle.steps

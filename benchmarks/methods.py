@@ -86,14 +86,23 @@ def loaders(segs, name, seed): return relcon_dls(segs, splits=subject_splits(seg
 
 def weights(args, name, seed): return args.out/f'{name}_seed{seed}.{"pth" if name in distances else "safetensors"}'
 
+def steps_of(args, stage, name):
+    "How many steps the seed of `--steps-of` made, whose machine may have been another; None: the time decides"
+    if args.steps_of is None: return None
+    path = published(args, record_path(args, stage, name, args.steps_of))
+    if not path.exists(): raise OtherSettings(f'--steps-of {args.steps_of}: there is no {path}, which would tell how many')
+    return json.loads(path.read_text())['steps']
+
+def as_asked(args): return {} if args.steps_of is None else dict(steps_of=args.steps_of)
+
 def fit_distance(args, kind, seed):
     if done(args, 'distance', kind, seed) and weights(args, kind, seed).exists(): return
     alone(seed)
     learn = distance_learner(kind, loaders(pretraining_segments(args.data), 'relcon', seed))
-    steps = fit_for(learn, 60*args.distance_minutes, args.distance_lr)
+    steps = fit_for(learn, 60*args.distance_minutes, args.distance_lr, steps_of(args, 'distance', kind))
     torch.save(learn.model.state_dict(), weights(args, kind, seed))
     with learn.no_bar(): valid = float(learn.validate()[0])
-    write(args, 'distance', kind, seed, steps=steps, valid_loss=valid)
+    write(args, 'distance', kind, seed, steps=steps, valid_loss=valid, **as_asked(args))
 
 def anchors_a_step(name, dls):
     "Segments that a step compares with others: anchors, or segments of which views or answers are made"
@@ -107,10 +116,10 @@ def pretrain(args, name, seed):
     encoder, lr = RelConResNet34(nf=args.width), args.lrs.get(name, args.lrs['relcon'])      # first of all: for all the same
     recipe, dls = recipes[name], loaders(pretraining_segments(args.data), name, seed)
     learn = recipe.learn(dls, fitted_distance(args.out, recipe.distance, seed, dls), encoder)
-    steps = fit_for(learn, 60*args.minutes, lr)
+    steps = fit_for(learn, 60*args.minutes, lr, steps_of(args, 'pretrain', name))
     with learn.no_bar(): valid = float(learn.validate()[0])
     save_weights(learn, weights(args, name, seed), overwrite=True)
-    write(args, 'pretrain', name, seed, steps=steps, lr=lr, valid_loss=valid, anchors=steps*anchors_a_step(name, learn.dls), segments=len(learn.dls.train.dataset), subjects=len(dls.train.dataset.subjects))
+    write(args, 'pretrain', name, seed, steps=steps, lr=lr, valid_loss=valid, anchors=steps*anchors_a_step(name, learn.dls), segments=len(learn.dls.train.dataset), subjects=len(dls.train.dataset.subjects), **as_asked(args))
 
 def encoder_for(args, name, seed):
     "What is judged: an encoder, a function of segments, or a transformer"
@@ -198,6 +207,7 @@ def arguments():
     p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED', help='(0 1 2)')
     p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','pictures'], choices=[*stages], help='as they come: %(default)s')
     p.add_argument('--minutes', type=float, default=40., help='of pretraining, of one thread (%(default)g)')
+    p.add_argument('--steps-of', type=int, metavar='SEED', help='make as many steps as the record of this seed says, in place of minutes: for a machine of another speed than that of the other runs')
     p.add_argument('--width',   type=int, default=64, help='of the encoder (%(default)s)')
     p.add_argument('--lrs',     nargs='+', default=[], metavar='NAME=LR', help='others than '+' '.join(f'{n}={lr:g}' for n,lr in chosen_lrs.items())+', which were chosen; that of relcon holds for its ablations, and for ours')
     p.add_argument('--distance-minutes', type=float, default=3., help='of fitting a distance (%(default)g)')
@@ -238,6 +248,7 @@ def run(p, args):
     def parallel(calls): Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
     if 'pretrain' in args.stages:
         for kind,s in distances_of(jobs): done(args, 'distance', kind, s)                     # what --record lacks of those that are there
+        for stage,name in [*(('distance', kind) for kind,s in distances_of(todo)), *(('pretrain', n) for n,s in todo if n in recipes)]: steps_of(args, stage, name)      # now, not after an hour
         parallel(delayed(fit_distance)(args, kind, s) for kind,s in distances_of(todo))
     parallel(delayed(one)(args, n, s) for n,s in todo)
 

@@ -42,6 +42,8 @@ def about_machine()->str:
     return f'{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
 
 def _processor():
-    info = Path('/proc/cpuinfo')
-    named = [l.split(':')[1].strip() for l in info.read_text().splitlines() if l.startswith('model name')] if info.exists() else []
-    return named[0] if named else platform.processor() or platform.machine()
+    "Its name; where a virtual machine tells a whole line of processors alone, with family and model, which tell slow ones from fast"
+    info, told = Path('/proc/cpuinfo'), {}
+    for line in info.read_text().splitlines() if info.exists() else []: told.setdefault(*map(str.strip, line.partition(':')[::2]))
+    if 'model name' not in told: return platform.processor() or platform.machine()
+    return told['model name'] + (f" (family {told['cpu family']}, model {told['model']})" if {'cpu family','model'}<=told.keys() else '')
