@@ -9,7 +9,7 @@ from tsai_relcon.evaluation import regression_metrics
 from tsai_relcon.probes import protocols
 from corpora import about_sets, length, pretraining, rate, tested
 from pictures import confusions, gaits, maps, save
-from recipes import ablations, argument, beside, distances, learners, methods, recipes, says, steps
+from recipes import ablations, argument, beside, learners, methods, recipes, says, steps
 
 activities   = ('motionsense','hapt')
 few          = (5, 50)                                                              # labelled segments a class
@@ -112,10 +112,10 @@ def about(runs):
     return ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {'; '.join(sorted({r['machine'] for r in runs}))}; the commands are at the end.", '',
             f"Each encoder (width {s['width']}, {length} samples at {rate:g} Hz) was pretrained for {s['minutes']:g} minutes of one thread, a learned distance {s['distance_minutes']:g} minutes beforehand"
             + (f", on {' or '.join(map(str, people))} people ({min(r['segments'] for r in n):,} to {max(r['segments'] for r in n):,} segments; the data are at the end)" if n else '') + ". It is judged on people of other sets, whom no pretraining has met, in 5 folds by person (3 where there are three people: mobgap).", '',
-            "- *The paper's recipe* is its loss, its distance and its candidates, in our batches and with our optimiser and rate ([anchors.md](anchors.md) has its batches).",
+            f"- *The paper's recipe* is its loss, its distance and its candidates, in our batches and with our optimiser and rate ([anchors.md](anchors.md) has its batches). Its distance, too, had minutes: one cycle at {s['distance_lr']:g}, less than a pass over the data, its last step kept (the paper: ten epochs at 0.001, the best kept).",
             "- *joint_learner* is what we made of it: SimCLR's loss of two views, AugPred's questions about them, and RelCon's ranking by a distance of motion, weighted 0.3.",
             "- It is judged somewhat too kindly. Its distance, and the ranking beside SimCLR's loss, were chosen on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; of the others only the rate of learning was chosen, there too. Its stretches of three quarters, AugPred's questions and drawing by motion were set together when first scores of SimCLR, AugPred and the paper's recipe stood in this table, and were looked at on the people held out only afterwards. There, after eight minutes and with all labels, it is level with SimCLR and with features by hand.",
-            *about_passes(n),
+            *about_passes(n), *about_steps(runs),
             "- MiniRocket is sktime's, with 2,520 kernels and a ridge probe, fitted in each fold on those who train its probe; the encoders have a logistic one.",
             "- A score reads: mean over seeds of the mean over folds (sd over folds, mean of the seeds; sd over seeds). A seed chooses who validates, the first weights, the batches *and* the folds; the people tested are the same for all. r is that within a fold, if not called pooled.",
             "- In the commands and records `ours` is joint_learner; `python benchmarks/methods.py --list` has all names.", '']
@@ -127,6 +127,11 @@ def about_passes(pretrained):
     of = [passes(r) for r in pretrained]
     return [f"- The time is enough for {min(of):.1f} to {max(of):.1f} passes over the data: what is compared is how far each comes early. The paper trained on 87,376 people."] if of else []
 
+def about_steps(runs):
+    "Lines: which runs were as long as another seed's, whatever the clock said"
+    names = dict.fromkeys(says(r['name']) for r in runs if r['stage']=='pretrain' and 'steps_of' in r)
+    return [f"- Machines differ in speed. As many steps as the same run of another seed, in place of minutes, made the later seeds of: {'; '.join(names)}."] if names else []
+
 def in_short(scores, order): return ['## In short', '', 'First three of each column, then the paper\'s recipe and the encoder untrained; segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 
 def frozen(scores, order):
@@ -134,7 +139,7 @@ def frozen(scores, order):
     def tables(names):
         return ['Segments, mean (sd over folds; sd over seeds):', '', *score_table(scores, names, segments),
                 "Gait, r of all people's answers pooled, in which a person's level counts (mean over seeds; the pictures show these):", '', *score_table(scores, names, gait, cell=pooled),
-                "Whole recordings (stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, names, recordings),
+                "Whole recordings, which are of one activity each (HAPT's were cut where its labels change, which nobody tells a deployed encoder; stride time: one to five recordings a person; of mobgap's people two have three recordings and one has one, too few for an r):", '', *score_table(scores, names, recordings),
                 "Few labels, segments; so many a class fit, and as many of other people choose how strongly the probe is regularised:", '', *score_table(scores, names, few_labels)]
     return ['## Frozen, linear probe: macro F1; gait, ridge: Pearson r', '', *tables(of_methods), *about_double_support(scores, order),
             *(['<details><summary>The same of the steps back from joint_learner and of the ablations</summary>', '', *tables(others), '</details>', ''] if others else [])]
@@ -200,7 +205,7 @@ def ablation_section(scores, runs):
     n   = seeds_of(scores, 'relcon')
     own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its two F1 scores). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than the last row, the sd over the recipe's own seeds, is nothing to go by." if own else ''), '',
+            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its two F1 scores). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + " Groups are hours of a person; what a batch offers beside an anchor's own group is drawn at random, and one in ninety of it is of the anchor's person too.", '',
             *table(['', 'argument', 'seeds', *compared], [*map(row, there), *own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
@@ -238,7 +243,7 @@ def fine_tuning_section(scores, tuned, order):
     says_epochs = ', '.join(f'{what} {n} epochs at most' for stage,what in dict(finetune='activities', finetune_gait='gait').items() if (n := epochs(stage)))
     return [f"## Fine-tuned ({says_epochs}): macro F1; gait: Pearson r", '', 'In brackets frozen, the same seeds.', '',
             f"Activities by the paper's protocol: a new head, the whole network by Adam {rate('finetune')}. Gait from the ridge regression of the frozen encoder on, by Adam {rate('finetune_gait')}; if no epoch improves the score of the people who choose, the starting weights are kept. "
-            "That regression is fitted without those who choose, the frozen one in brackets with them: of mobgap's three people one fits here, one chooses and one is tested, so part of a drop comes from fitting on one person instead of two."
+            "The people who choose do not fit here; the frozen probes in brackets are fitted once more with them. So of MotionSense's people 14 or 15 fit here and 19 or 20 there, of mobgap's three one here and two there: part of a drop comes from that."
             + (" The encoder trained on labels alone goes the same ways from its first weights on." if any(r['name']=='supervised' for r in tuned) else ''), '',
             'Segments:', '', *one(segments), 'Whole recordings:', '', *one(recordings), *[line for stage,what in dict(finetune='activities', finetune_gait='gait').items() for line in not_yet(f'fine-tuned on {what}', [*methods, 'supervised'], [r['name'] for r in tuned if r['stage']==stage])]]
 
@@ -267,8 +272,8 @@ def cost_section(runs, order):
     s = runs[0]['settings']
     def row(n):
         made = np.mean(of('pretrain', n, 'steps'))
-        return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{np.mean([passes(r) for r in runs if r['stage']=='pretrain' and r['name']==n]):.1f}", f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g}" if recipes[n].distance in distances else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
-    head = ['', 'lr', 'steps', 'passes over the data', 'seconds a step', 'anchors a second', "the distance's minutes", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
+        return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{np.mean([passes(r) for r in runs if r['stage']=='pretrain' and r['name']==n]):.1f}", f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g} ({round(np.mean(fitted))})" if (fitted := of('distance', recipes[n].distance, 'steps')) else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
+    head = ['', 'lr', 'steps', 'passes over the data', 'seconds a step', 'anchors a second', "the distance's minutes (steps)", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
     rows = [row(n) for n in order if of('pretrain', n, 'steps')]
     return ['## Costs', '', 'Seconds and minutes of the processor, one thread. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
 

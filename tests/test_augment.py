@@ -136,6 +136,27 @@ def test_random_augment_takes_two_different_ones_in_the_order_drawn():
     assert set(y)=={10*a+b for a in range(1,5) for b in range(1,5) if a!=b}
     assert torch.equal(random_augment(x := torch.randn(3,3,9), 0), x)
 
+def test_rotations_are_about_every_axis_by_every_angle():
+    basis = torch.eye(3, dtype=torch.float64).expand(4000, 3, 3)
+    R = A.rotate(basis, generator=gen(0))
+    angle = ((R.diagonal(dim1=1, dim2=2).sum(1)-1)/2).clamp(-1, 1).acos()
+    axis  = torch.stack([R[:,2,1]-R[:,1,2], R[:,0,2]-R[:,2,0], R[:,1,0]-R[:,0,1]], 1)[angle.sin()>.1]
+    axis  = axis/axis.norm(dim=1, keepdim=True)
+    assert torch.quantile(angle, torch.tensor([.1,.5,.9], dtype=torch.float64)).tolist()==pytest.approx([.1*np.pi, .5*np.pi, .9*np.pi], abs=.1)
+    assert axis.mean(0).tolist()==pytest.approx([0]*3, abs=.05) and axis.square().mean(0).tolist()==pytest.approx([1/3]*3, abs=.03)
+
+def test_speeds_of_a_time_warp_are_drawn_around_1(monkeypatch):
+    monkeypatch.setattr(A, 'apply_time_warp', lambda x, knots: knots)
+    knots = A.time_warp(torch.zeros(500, 3, 20), generator=gen(0))
+    assert knots.shape==(500,3,6) and knots.mean().item()==pytest.approx(1, abs=.01) and knots.std().item()==pytest.approx(.2, abs=.01)
+
+def test_quarters_are_of_more_than_ten_samples():
+    for L in (A.samples_asked_about, 60, 128):
+        order = A.permute_quarters(torch.arange(L, dtype=torch.float)[None,None].expand(300, 1, -1), generator=gen(0))[:,0]
+        assert torch.equal(order.sort(1)[0], torch.arange(L, dtype=torch.float).expand(300, -1))
+        pieces = [np.diff(np.r_[0, 1+np.flatnonzero(np.diff(o)!=1), L]) for o in order.numpy()]        # two that stay neighbours look like one
+        assert min(map(min, pieces))>10 and max(map(len, pieces))==4
+
 @pytest.mark.parametrize('call,name', [
     (lambda: A.rotate(torch.zeros(1,2,8)), 'channels'), (lambda: A.shuffle_channels(torch.zeros(1,1,8)), 'channel'),
     (lambda: A.permute(torch.zeros(1,3,4), n_cuts=4), 'n_cuts'), (lambda: random_augment(torch.zeros(1,3,8), 9), '`n`'), (lambda: A.random_crop(torch.zeros(1,3,8), 9), '`crop` is 9'), (lambda: A.random_crop(torch.zeros(1,3,8), 0), '`crop` is 0'), (lambda: A.random_crop(torch.zeros(1,3,8), 4.), '`crop` is 4.0'), (lambda: A.random_crop(torch.zeros(1,3,8), None), '`crop` is None'), (lambda: A.TSRotate(p=1.5), '`p`')])

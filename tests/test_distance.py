@@ -56,6 +56,19 @@ def test_not_symmetric_and_no_dropout_in_ranking(segs):
     assert abs(d[0,0]-d[1,0])>1e-3
     assert torch.equal(motif_distances(net, x, a, c), d) and net.training
 
+def test_attention_weights_drop_out_in_training(segs, monkeypatch):
+    "What is read: of weights a share is 0, the others are so much larger; in evaluation all of them as they are"
+    x, net, read = torch.from_numpy(segs.X[::900][:12]), trained(dropout=.3), []
+    monkeypatch.setattr(net, 'read', lambda weights, *more: read.append(weights.detach()))
+    stats   = net.revin.stats(x[6:])
+    weights = net.weights(x[:6], net.memory(x[6:], stats)[0], stats).detach()
+    net(x[:6], x[6:]), net.train()(x[:6], x[6:])
+    assert torch.equal(read[0], weights)
+    there   = weights>0
+    dropped = read[1][there]==0
+    assert dropped.float().mean().item()==pytest.approx(.3, abs=.05)
+    torch.testing.assert_close(read[1][there][~dropped], weights[there][~dropped]/.7)
+
 def test_gradients_reach_every_parameter(segs):
     net = MotifDistance()
     net(torch.from_numpy(segs.X[:4]), torch.from_numpy(segs.X[4:8])).square().sum().backward()

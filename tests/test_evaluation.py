@@ -353,6 +353,37 @@ def test_linear_probe_chooses_by_validation_people(few):
     assert probe[-1].C==best and probe[0].n_samples_seen_==len(few)
     with pytest.raises(ValueError, match='rows'): linear_probe(np.zeros((3,2)), np.zeros(2), np.zeros(3))
 
+def contrary(segs):
+    "Labels of which the validation people have others, so that what is best for them is not what fits best; rows of who fits and who validates"
+    names, codes = np.unique(segs.labels, return_inverse=True)
+    fit, valid   = map(np.asarray, subject_splits(segs.subject))
+    codes[valid] = (codes[valid]+1)%len(names)
+    return names[codes], fit, valid
+
+def test_the_mlp_keeps_the_epoch_that_is_best_for_the_validation_people(few):
+    "scikit-learn's, epoch by epoch from one random state: other batches each time"
+    Z, (y, fit, valid) = hand_features(few.X, few.rate), contrary(few)
+    scaler, net = probes.StandardScaler().fit(Z[fit]), probes.MLPClassifier((16,), random_state=np.random.RandomState(3))
+    f1, answers = {'fit': [], 'valid': []}, []
+    for _ in range(12):
+        net.partial_fit(scaler.transform(Z[fit]), y[fit], classes=np.unique(y[fit]))
+        for name,rows in dict(fit=fit, valid=valid).items(): f1[name].append(skm.f1_score(y[rows], net.predict(scaler.transform(Z[rows])), average='macro'))
+        answers.append(net.predict_proba(scaler.transform(Z)))
+    best = int(np.argmax(f1['valid']))
+    assert best!=np.argmax(f1['fit'])                                                       # or it would not matter who chooses
+    _, probe, at, rows = probes.protocols['mlp'](lambda r: Z, y, fit, valid, seed=3, hidden=16, epochs=12, patience=12)
+    assert at==best+1 and set(rows)==set(fit)
+    np.testing.assert_allclose(probe.predict_proba(Z), answers[best], rtol=1e-6)
+
+def test_fine_tuning_keeps_the_epoch_that_is_best_for_the_validation_people(few):
+    two = few[np.isin(few.labels, ['jog','wlk'])]
+    y, fit, valid = contrary(two)
+    _, model, at, rows = probes.protocols['finetune'](lambda r: two.X, y, fit, valid, encoder=RelConResNet34(nf=2), epochs=4, bs=64)
+    train, _, f1 = map(list, zip(*(values[:3] for values in model.learn.recorder.values)))
+    assert at==1+np.argmax(f1)!=1+np.argmin(train) and set(rows)==set(fit)
+    answers = model.classes_[model.predict_proba(two.X[valid]).argmax(1)]
+    assert skm.f1_score(y[valid], answers, average='macro')==pytest.approx(max(f1), abs=1e-6)
+
 def test_ridge_recovers_a_linear_target(few):
     Z = hand_features(few.X, few.rate)
     y = Z @ np.random.default_rng(0).normal(size=Z.shape[1])/Z.std(0).mean()

@@ -28,7 +28,7 @@ from tsai_relcon.baselines import REBAR, MaskedDistance, augpred_learner, masked
 from tsai_relcon.batches import relcon_dls, segment_dls
 from tsai_relcon.checkpoint import Checkpoint
 from tsai_relcon.distance import MotifDistance, motif_distances
-from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, fitted_on_motion, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner,
+from tsai_relcon.learner import (SaveWeights, distance_from_release, encoder_from_release, encoder_of, fitted_on_motion, get_embeddings, joint_learner, load_distance, load_encoder, motif_learner, motion_learner, plain_adam,
                                  pretrained_on, relcon_learner, save_weights, weights_info)
 from tsai_relcon.evaluation import evaluate
 from tsai_relcon.models import RelConResNet34
@@ -141,6 +141,18 @@ def test_defaults_are_those_that_were_measured():
 def of_callback(cb):
     "What a callback was made with: everything but the objects that it holds for itself"
     return {k: repr(v) if k in ('loss_func','ranking') else v for k,v in vars(cb).items() if k!='learn'}
+
+def test_the_optimiser_is_the_papers_adam():
+    "torch's, step by step"
+    start, target = torch.randn(5, 3), torch.randn(5, 3)
+    ours, theirs = (nn.Parameter(start.clone()) for _ in range(2))
+    for p,opt in ((ours, plain_adam([ours], lr=.05)), (theirs, torch.optim.Adam([theirs], lr=.05))):
+        for _ in range(20):
+            opt.zero_grad()
+            (p-target).square().sum().backward()
+            opt.step()
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.allclose(ours, start)
 
 def test_joint_is_the_recipe_of_the_benchmark(dls, benchmarks):
     from recipes import distance_learner, methods

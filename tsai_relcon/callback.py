@@ -210,7 +210,7 @@ class RelCon(LeftOut, Views, PretextCallback):
                  attention:str=None,  # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                  motion_only:bool=False, # Rank with each segment's mean over time, its gravity, taken out
                  gravity:float=0.,    # With `motion_only`: weight of the means' squared difference beside the distance of motion; 1 would be their share of a squared error, as the learned distance is one
-                 candidates:str='all',# 'all' that the batch's groups give it, those 'within' the anchor's group alone, those 'between' groups, or all others of the 'batch'
+                 candidates:str='all',# 'all' that the batch's rows give it, those 'within' the anchor's row alone, those 'between' rows, or all others of the 'batch'
                  loss:str='relative', # 'relative', 'binary' or 'log_ratio': see `RelConLoss`
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
                  n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are

@@ -271,7 +271,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    attention:str=None,        # Rank with 'sparsemax' or 'softmax'; None: the distance's own
                    motion_only:bool=False,    # Rank with gravity taken out, by a distance fitted without it if it is fitted here; False: as in the paper
                    gravity:float=0.,          # With `motion_only`: weight of the difference in gravity beside the distance of motion
-                   candidates:str='all',      # 'all', or those 'within' the anchor's group, or 'between' groups, or all others of the 'batch'
+                   candidates:str='all',      # 'all', or those 'within' the anchor's row, which is of one group, or 'between' rows, or all others of the 'batch'
                    loss:str='relative',       # 'relative', or the paper's ablations 'binary' and 'log_ratio'
                    nearest:int=None,          # Only so many of the nearest candidates are positives; None: all, as in the paper
                    n_augment:int=0,           # Augmentations of what the encoder sees in training; 0: none, as in the paper

@@ -91,7 +91,7 @@ def _regression(features, y, fit, valid, seed=0, refit=True, alphas=tuple(10.**n
 def _mlp(features, y, fit, valid, seed=0, refit=True, hidden=512, epochs=100, patience=10):
     Z = features(fit)
     scaler = StandardScaler().fit(Z[fit])
-    net, best, kept, since = MLPClassifier((hidden,), random_state=seed), -1., None, 0
+    net, best, kept, since = MLPClassifier((hidden,), random_state=np.random.RandomState(seed)), -1., None, 0      # one that goes on: of a number each epoch would be shuffled alike
     for epoch in range(epochs):
         net.partial_fit(scaler.transform(Z[fit]), y[fit], classes=np.unique(y[fit]))
         score = _macro_f1(y[valid], net.predict(scaler.transform(Z[valid])))
