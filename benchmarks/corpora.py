@@ -114,11 +114,13 @@ def check_arguments(parser, args, also=(), **at_least):
         for v in given(name):
             if not least<=v<float('inf'): parser.error(f"--{name.replace('_', '-')} {v}: wanted {least:g} or more")
     if args.report_only and args.record is None: parser.error('--report-only: where are the records? Give --record')
+    for name in ('out','record'):
+        if (folder := getattr(args, name, None)) and folder.exists() and not folder.is_dir(): parser.error(f"--{name}: {folder} is no folder")
     if args.report_only: return
     if args.data is None: parser.error('DATA is missing: the folder of npz files')
+    if not args.data.is_dir(): parser.error(f"DATA: {args.data} is no folder")
     missing = [name for name in (*pretraining, *also) if not (args.data/f'{name}.npz').exists()]
     if missing: parser.error(f"DATA: {args.data} lacks {', '.join(f'{m}.npz' for m in missing)}")
-    if args.out.exists() and not args.out.is_dir(): parser.error(f"--out: {args.out} is no folder")
 
 def once(jobs): return list(dict.fromkeys(jobs))
 

@@ -201,11 +201,11 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data', type=Path, nargs='?', metavar='DATA', help='folder of npz files, one a set; results/methods.md lists them')
     p.add_argument('--out',     type=Path, default=Path('methods'), help='where weights and records go, and are looked for')
-    p.add_argument('--record',  type=Path, help='folder in which methods.md and copies of the records are kept for good, such as results')
-    p.add_argument('--names',   nargs='+', default=[*methods, *beside], type=name_of, choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run; as it comes all methods and what stands beside them, without ablations. --list has the names')
+    p.add_argument('--record',  type=Path, help='folder in which methods.md and copies of the records are kept for good, such as results; as it comes none, and no report is written')
+    p.add_argument('--names',   nargs='+', default=[*methods, *beside], type=name_of, choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run, by the names that --list has or as the library calls it (joint_learner); as it comes all methods and what stands beside them, without ablations')
     p.add_argument('--list',    action='store_true', help='say what each name is, and end')
     p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED', help='(0 1 2)')
-    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','pictures'], choices=[*stages], help='as they come: %(default)s')
+    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','pictures'], choices=[*stages], help='as they come: pretrain frozen pictures')
     p.add_argument('--minutes', type=float, default=40., help='of pretraining, of one thread (%(default)g)')
     p.add_argument('--steps-of', type=int, metavar='SEED', help='make as many steps as the record of this seed says, in place of minutes: for a machine of another speed than that of the other runs')
     p.add_argument('--width',   type=int, default=64, help='of the encoder (%(default)s)')
@@ -223,7 +223,7 @@ def checked(p):
     if args.list: return args
     args.command = command_line(__file__, args.data)
     check_arguments(p, args, also=('hapt','moving_reality'), minutes=.01, width=1, distance_minutes=.01, distance_lr=1e-9, finetune_epochs=1, seeds=0, jobs=1)
-    try: args.lrs = chosen_lrs | {n: float(v) for n,v in (a.split('=') for a in args.lrs)}
+    try: args.lrs = chosen_lrs | {name_of(n): float(v) for n,v in (a.split('=') for a in args.lrs)}
     except ValueError: p.error(f"--lrs {' '.join(args.lrs)}: wanted pairs such as relcon=1e-3")
     wrong = [f'{n}={lr:g}' for n,lr in args.lrs.items() if n not in (*methods, *steps, *ablations) or not 0<lr<float('inf')]
     if wrong: p.error(f"--lrs {' '.join(wrong)}: wanted names of {', '.join([*methods, *steps, *ablations])}, and rates above 0")

@@ -68,7 +68,7 @@ steps = dict(                                                              # bac
     ours_whole   =Recipe('views of whole segments', 'apart', our_options|dict(crop=None), relcon_of_all, call='joint_learner(dls, crop=128)'),
     ours_motif   =Recipe("ranked by the paper's distance, of segments with their gravity", 'motif', beside_views, relcon_of_all),
     ours_spectrum=Recipe('ranked by spectra alone', 'spectrum', beside_views|dict(shortlist=None), relcon_of_all),
-    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other", 'apart', our_options|dict(shortlist=None), way=small|dict(by_motion=True)))
+    ours_grouped =Recipe("in grouped batches, an anchor's candidates those of its group and one of each other, the distance asked about all", 'apart', our_options|dict(shortlist=None), way=small|dict(by_motion=True)))
 
 ablations = dict(                                                          # of the paper's recipe, a thing at a time
     no_augment =Recipe('distance without augmentations', 'motif_clean'),
@@ -127,5 +127,5 @@ def argument(name):
     if recipe.options: return call('relcon_learner', 'dls', **recipe.options)
     of_learner, of_network = distances.get(recipe.distance, ({}, {}))
     if of_learner: return call('motif_learner', 'dls', **of_learner)
-    if of_network: return call('MotifDistance', 'dls.vars', **of_network)
+    if of_network: return call('motif_learner', 'dls', call('MotifDistance', 'dls.vars', **of_network))
     return call('relcon_learner', 'dls', repr(recipe.distance))

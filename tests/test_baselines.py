@@ -15,7 +15,7 @@ from tsai_relcon.baselines import (AugPred, MaskedDistance, MaskedReconstruction
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import MotifReconstruction, check_finite, no_loss
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import get_embeddings, load_encoder, motif_learner, relcon_learner, save_weights
+from tsai_relcon.learner import get_embeddings, load_encoder, motif_learner, motion_learner, relcon_learner, save_weights
 from tsai_relcon.losses import nt_xent
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.splits import subject_splits
@@ -204,6 +204,14 @@ def test_augpred_sees_more_motion_than_there_is(few):
     moving = [augpred_learner(dls, bs=16, by_motion=m, **small).dls.train for m in (True, False)]
     weighted, plain = [np.mean([b[0].data.std(-1).mean().item() for b in dl]) for dl in moving]
     assert weighted>1.3*plain
+
+def test_those_who_draw_evenly_may_draw_by_motion(few):
+    dls = relcon_dls(few[::4], n_groups=4, n_within=3, small_groups='drop', seed=0)
+    for make in (motif_learner, motion_learner, masked_learner, mvp_learner):
+        assert [make(dls, bs=16, by_motion=m).dls.train.by_motion for m in (True, False)]==[True, False] and not make(dls).dls.train.by_motion
+        with pytest.raises(ValueError, match='`by_motion` is 3'): make(dls, by_motion=3)
+    for make in (rebar_learner, relcon_learner):                                           # whose groups the dls draw
+        with pytest.raises(TypeError, match=r'wanted relcon_dls\(..., by_motion=True\)'): make(dls, by_motion=True)
 
 # ---- REBAR ------------------------------------------------------------------------------------------------------------------------------------
 

@@ -195,7 +195,8 @@ def test_an_export_carries_no_groups(few):
     assert len(pickle.dumps(ds.new_empty()))<5000 < len(pickle.dumps(ds))
 
 @pytest.mark.parametrize('kw,says', [(dict(n_within='5'), '`n_within`'), (dict(n_within=None), '`n_within`'), (dict(n_within=True), '`n_within`'), (dict(n_groups='1'), '`n_groups`'), (dict(neighbourhood=-1), "`neighbourhood` is -1"), (dict(neighbourhood='1h'), '`neighbourhood`'),
-                                     (dict(pool_mb=None), '`pool_mb`'), (dict(by_motion='no'), '`by_motion`'), (dict(seed=1.5), '`seed`'), (dict(subject=['a']), '`subject` is given')])
+                                     (dict(pool_mb=None), '`pool_mb`'), (dict(by_motion='no'), '`by_motion`'), (dict(seed=1.5), '`seed`'), (dict(subject=['a']), '`subject` is given'),
+                                     (dict(num_workers='a'), '`num_workers`'), (dict(batch_tfms='a'), "`batch_tfms` has 'a'"), (dict(device='gpu'), "`device` is 'gpu', which is not to be had here"), (dict(device=3.), '`device` is 3.0')])
 def test_more_bad_dls(few, kw, says):
     with pytest.raises(ValueError, match=says): relcon_dls(few, **{**dict(n_groups=4, n_within=2), **kw})
 

@@ -193,7 +193,7 @@ def test_bad_distance(wrong):
 def test_bad_attention():
     with pytest.raises(ValueError, match='attention'): RelCon(euclidean, attention='hard')
 
-@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`loss` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(weight=.3), '`weight` is given'), (dict(weight=0., n_augment=2, own_view=True), '`weight` is 0'), (dict(aug_pred=1.), '`aug_pred` is given'), (dict(aug_pred=-1., n_augment=1), '`aug_pred` is -1'), (dict(aug_pred=1., n_augment=6), '`n_augment` is 6; there are 5'), (dict(aug_pred=1., n_augment=1, fs=dict(reversal=reverse)), "`fs` has 'reversal'"), (dict(crop=8), '`crop` is given'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is given')])
+@pytest.mark.parametrize('wrong, says', [(dict(candidates='near'), "`candidates` is 'near'"), (dict(loss='hard'), "`loss` is 'hard'"), (dict(n_augment=-1), '`n_augment` is -1'), (dict(n_augment=1.5), '`n_augment`'), (dict(gravity=.1), '`gravity` is 0.1'), (dict(motion_only=True, gravity=-1.), '`gravity` is -1'), (dict(own_view=True), '`own_view`'), (dict(own_view=True, n_augment=2, loss='log_ratio'), '`own_view` is True and `loss`'), (dict(nearest=0), '`nearest`'), (dict(weight=.3), '`weight` is 0'), (dict(weight=0., n_augment=2, own_view=True), '`weight` is 0'), (dict(aug_pred=1.), '`aug_pred` is 1.0, but `n_augment` is 0'), (dict(aug_pred=-1., n_augment=1), '`aug_pred` is -1'), (dict(aug_pred=1., n_augment=6), '`n_augment` is 6; there are 5'), (dict(aug_pred=1., n_augment=1, fs=dict(reversal=reverse)), "`fs` has 'reversal'"), (dict(crop=8), '`crop` is 8, but `n_augment` is 0'), (dict(crop=0, n_augment=1), '`crop` is 0'), (dict(shortlist=0), '`shortlist` is 0'), (dict(shortlist=True), '`shortlist` is True'), (dict(shortlist=4, loss='log_ratio'), '`shortlist` is 4 and `loss`')])
 def test_bad_departures(wrong, says):
     with pytest.raises(ValueError, match=says): RelCon(euclidean, **wrong)
 
@@ -372,7 +372,7 @@ def test_questions_about_the_views_of_a_ranking(dls, few, kw):
 
 def test_questions_want_somebody_who_answers(dls):
     with pytest.raises(ValueError, match='no `questions` to answer with'): silently(make(dls, n_augment=1, aug_pred=1.), 1)
-    with pytest.raises(ValueError, match='`aug_pred` is given, but `projection` is None'): relcon_learner(dls, euclidean, n_augment=1, aug_pred=1.)
+    with pytest.raises(ValueError, match='`aug_pred` is 1.0, but `projection` is None'): relcon_learner(dls, euclidean, n_augment=1, aug_pred=1.)
 
 def test_the_own_view_is_nearest_of_all(dls):
     learn = make(dls, spy := Spy(), n_augment=2, own_view=True, loss='relative', nearest=4)

@@ -101,6 +101,16 @@ def test_what_is_no_encoder(dls, capsys):
         with pytest.raises(ValueError, match='`projection` is 7'): make(dls, projection=7, arch_config=dict(nf=2))
     with pytest.raises(ValueError, match='`projection` is None'): simclr_learner(dls, projection=None, arch_config=dict(nf=2))
 
+def test_other_precisions_and_lengths_are_embedded(few, dls):
+    learn = simclr_learner(dls, arch_config=dict(nf=2), bs=16)
+    z = get_embeddings(encoder_of(learn), few[:4])
+    np.testing.assert_allclose(get_embeddings(deepcopy(encoder_of(learn)).double(), few[:4]), z, atol=1e-5)
+    silently(learn, 1)
+    with pytest.warns(DataWarning, match='`X` has segments of 60 samples, the encoder was trained on 128'): get_embeddings(learn, few.X[:4,:,:60])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        get_embeddings(learn, few[:4])
+
 def test_a_joint_encoder_in_tsai(few, dls, tmp_path):
     "By the README: the encoder without its head as tsai's `weights_path`"
     learn = joint_learner(dls, 'spectrum', arch_config=dict(nf=2))
@@ -116,6 +126,15 @@ def test_a_misspelled_option_is_told_before_a_fit(dls, capsys):
     for make in (relcon_learner, rebar_learner, joint_learner):
         with pytest.raises(TypeError, match='n_augments'): make(dls, n_augments=2, arch_config=dict(nf=2))
     assert 'fitting' not in capsys.readouterr().out
+
+def test_what_is_no_optimiser_is_told_before_a_fit(dls, capsys):
+    for make in (relcon_learner, rebar_learner, joint_learner):
+        with pytest.raises(ValueError, match="`opt_func` is 'adam'; wanted an optimiser"): make(dls, opt_func='adam', arch_config=dict(nf=2))
+    assert 'fitting' not in capsys.readouterr().out
+
+def test_hints_are_of_what_is_meant(dls):
+    for option,hint in dict(motion='`distance`', shortlists='`shortlist`', r='one of').items():
+        with pytest.raises(TypeError, match=f'does not know `{option}`; wanted {hint}'): joint_learner(dls, **{option: 1}, arch_config=dict(nf=2))
 
 def test_callbacks_may_come_as_a_generator(dls):
     for make in (relcon_learner, joint_learner, rebar_learner):

@@ -132,6 +132,35 @@ def test_methods_may_be_named_as_the_library_names_them(benchmarks):
     for wrong in ('joint', 'other_learner'):
         with pytest.raises(SystemExit): names(wrong)
 
+def test_numbers_and_folders_of_the_methods_are_checked(tmp_path, benchmarks, monkeypatch, capsys):
+    from methods import arguments, checked
+    (tmp_path/'a_file').write_text('')
+    def of(*asked):
+        monkeypatch.setattr(sys, 'argv', ['methods.py', *asked])
+        return checked(arguments())
+    assert of('--report-only', '--record', str(tmp_path), '--lrs', 'joint_learner=2e-3', 'simclr=1e-4').lrs.items() >= dict(ours=2e-3, simclr=1e-4).items()
+    for asked,says in (([str(tmp_path/'nowhere')], 'nowhere is no folder'), ([str(tmp_path)], 'lacks stress_predict.npz'), (['--record', str(tmp_path/'a_file'), '--report-only'], '--record: .*a_file is no folder'),
+                       ([str(tmp_path), '--out', str(tmp_path/'a_file')], '--out: .*a_file is no folder'), ([str(tmp_path), '--minutes', '0'], '--minutes 0.0: wanted 0.01 or more'), ([], 'DATA is missing')):
+        with pytest.raises(SystemExit): of(*asked)
+        assert re.search(says, capsys.readouterr().err), says
+
+def test_as_many_steps_as_another_seed_made(tmp_path, benchmarks):
+    from methods import OtherSettings, steps_of
+    (tmp_path/'methods').mkdir()
+    shutil.copy(root/'results/methods/pretrain_mvp_seed0.json', tmp_path/'methods')
+    def args(seed): return SimpleNamespace(out=tmp_path/'out', record=tmp_path, steps_of=seed)
+    assert steps_of(args(0), 'pretrain', 'mvp')==json.loads((root/'results/methods/pretrain_mvp_seed0.json').read_text())['steps'] and steps_of(args(None), 'pretrain', 'mvp') is None
+    with pytest.raises(OtherSettings, match='--steps-of 1: there is no'): steps_of(args(1), 'pretrain', 'mvp')
+
+def test_a_cycle_of_so_many_steps(few, benchmarks):
+    from corpora import fit_for
+    from tsai_relcon.baselines import simclr_learner
+    from tsai_relcon.batches import relcon_dls
+    learn = simclr_learner(relcon_dls(few[::4], n_groups=4, n_within=2, seed=0), bs=64, arch_config=dict(nf=1))
+    assert fit_for(learn, None, 1e-3, steps=7)==7
+    lrs = [float(lr) for lr in learn.recorder.lrs]                                        # the recorder comes after the last batch's end
+    assert len(lrs)==6 and lrs[0]==pytest.approx(1e-3/25) and max(lrs)<=1e-3 and 2<=lrs.index(max(lrs))+1<=3 and lrs[-1]<lrs[2]
+
 @pytest.mark.parametrize('of', [[('pretrain','ours',0), ('finetune','ours',0)], [('pretrain','ours',0)], [(stage, name, 0) for name in ('relcon','random') for stage in ('pretrain','frozen')], [('frozen','by_hand',0)]])
 def test_a_report_of_some_runs_alone(of, tmp_path, benchmarks):
     from methods_report import lines_of, renew_readme
@@ -182,13 +211,13 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     assert f"({how_many[len(both)]}; in the same time" in text and f"one seed (SimCLR {how_many[len(wharf('simclr_lr0.001'))].split()[0]})" in text
     def tuned(name, task): return json.loads((root/f'results/methods/finetune_gait_{name}_seed0.json').read_text())['scores'][task]['segment']['mean'] - seeds_of(name)['0'][task]['segment']['mean']
     six = [name for name in of_readme.values() if (root/f'results/methods/finetune_gait_{name}_seed0.json').exists()]
-    assert f"For stride time it helped {sum(tuned(n, 'moving_reality stride_time_s')>0 for n in six)} of {len(six)} methods, of speed it made {sum(tuned(n, 'mobgap speed_mps')<0 for n in six)} of {len(six)} worse" in text
+    assert f"Stride time gained by it with {sum(tuned(n, 'moving_reality stride_time_s')>0 for n in six)} of {len(six)} methods, speed lost with {sum(tuned(n, 'mobgap speed_mps')<0 for n in six)} of {len(six)};" in text
     of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
     assert ', '.join(f"{says} {shown(sum(s['linear'] for s in wharf(name))/len(wharf(name)))}" for says,name in of.items())+'.' in text
     sds = [s['linear_sd_folds'] for name in of.values() for s in wharf(name)]
     assert f'sd over folds {min(sds):.2f} to {max(sds):.2f}'.replace('0.', '.') in text
 
-@pytest.mark.parametrize('section,base', [('The same as differences:', 'relcon'), ('## What our departures are worth', 'ours'), ('## joint_learner before each other, same seeds', None)])
+@pytest.mark.parametrize('section,base', [('The same as differences:', 'relcon'), ('## What our departures are worth', 'ours'), ('## joint_learner minus each other, same seeds', None)])
 def test_differences_in_the_report_are_those_of_the_records(section, base, benchmarks):
     "Pair by pair and seed by seed, by hand"
     from recipes import recipes, says

@@ -163,6 +163,18 @@ def test_distances_are_those_of_the_library(panel, distance_weights):
     np.testing.assert_allclose(d, motif_distances(net, x, torch.arange(5), torch.arange(5,12).expand(5,-1)), rtol=1e-4)
     assert not np.allclose(RelConDistance(net).transform(X[:5]), RelConDistance(net).transform(X[:5]).T)
 
+def test_a_distance_of_motion_does_not_see_gravity(panel, tmp_path):
+    X, net = panel[0][:8], MotifDistance(nf=4, values='own').eval()
+    remember(net, rate=50., motion_only=True)
+    tilted = X + np.array([0, 0, .5])[None,:,None]
+    for weights in (net, save_weights(net, tmp_path/'d.safetensors')):
+        d = RelConDistance(weights).transform(X[:4], X[4:])
+        np.testing.assert_allclose(RelConDistance(weights).transform(tilted[:4], X[4:]), d, rtol=1e-3)
+        x = torch.from_numpy(X.astype(np.float32))
+        np.testing.assert_allclose(d, motif_distances(net, x-x.mean(-1, keepdim=True), torch.arange(4), torch.arange(4,8).expand(4,-1)), rtol=1e-4)
+    whole = RelConDistance(MotifDistance(nf=4, values='own'))
+    assert not np.allclose(whole.transform(tilted[:4], X[4:]), whole.transform(X[:4], X[4:]), rtol=1e-3)
+
 @pytest.mark.parametrize('how, f', [('mean', lambda d: (d+d.T)/2), ('min', lambda d: np.minimum(d, d.T)), ('max', lambda d: np.maximum(d, d.T))])
 def test_symmetric_and_kernel(panel, distance_weights, how, f):
     X = panel[0][:6]

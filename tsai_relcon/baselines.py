@@ -38,7 +38,7 @@ class SimCLR(Views, DisturbedPretext):
     def __init__(self,
                  tau:float=.1,     # Temperature
                  n_augment:int=2,  # Augmentations of a view
-                 fs:dict=None,     # Augmentations to draw from; None: all eight
+                 fs:dict=None,     # Augmentations to draw from; None: all eight, with `aug_pred` the five that it does not ask about
                  seed:int=0,       # For the views of validation
                  crop:int=None,    # A view is of a random stretch of so many samples; None: of the whole segment
                  aug_pred:float=None # Weight of AugPred's questions about the same views, for a model that answers some; None: none are asked
@@ -69,10 +69,10 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    n_augment:int=2,        # Augmentations of a view
                    projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
                    bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
-                   fs:dict=None,           # Augmentations to draw from, by name; None: all eight
+                   fs:dict=None,           # Augmentations to draw from, by name; None: all eight, with `aug_pred` the five that it does not ask about
                    crop:int=None,          # A view is of a random stretch of so many samples; None: of the whole segment
                    by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
-                   aug_pred:float=None,    # Weight of AugPred's questions about the same views; None: none are asked
+                   aug_pred:float=None,    # Weight of AugPred's questions about the same views; None: none are asked. Validation's loss is SimCLR's alone
                    metrics=view_accuracy,
                    cbs=None,
                    **kwargs
@@ -221,13 +221,14 @@ def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                    net:MaskedDistance=None,  # None: a new one
                    share:float=.25,          # Of a segment, hidden
                    bs:int=64,                # Segments a batch
+                   by_motion:bool=False,     # Draw them in proportion to their motion
                    opt_func=plain_adam,
                    cbs=None,
                    **kwargs
                   )->Learner:
     "A Learner that fits REBAR's distance; its best epoch is kept"
     check_known(masked_learner, kwargs)
-    dls = plain_dls(dls, bs)
+    dls = plain_dls(dls, bs, by_motion)
     cbs = check_cbs(cbs)
     if net is not None: check_network(net, MaskedDistance, dls, 'net')
     return Learner(dls, MaskedDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, cbs=[MaskedReconstruction(share), KeepBest('valid_loss')] + cbs, **kwargs)
@@ -352,13 +353,14 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                 arch_config:dict=None,  # For the class, such as dict(nf=16)
                 bs:int=256,             # Segments a batch, for dls of `relcon_dls`
                 r:float=.15,            # Share of the samples that are masked
+                by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls`
                 cbs=None,
                 **kwargs
                )->Learner:
     "A Learner that pretrains an encoder by tsai's masked value prediction. Raises ValueError for malformed arguments, and for `metrics`, which tsai's callback would drop"
     if kwargs.pop('metrics', None): raise ValueError("`metrics` is given; tsai's callback drops metrics: its loss is what it shows")
     check_known(mvp_learner, kwargs)
-    dls = plain_dls(dls, bs)
+    dls = plain_dls(dls, bs, by_motion)
     cbs = check_cbs(cbs)
     check_number('r', r, 'a share of the samples from 0.01 to 0.75, which is what tsai can mask', lambda r: .01<=r<=.75)
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves

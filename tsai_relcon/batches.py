@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from fastcore.basics import merge
+from fastcore.basics import listify, merge
 from fastai.data.core import TfmdDL, DataLoaders
 from fastai.torch_core import default_device
 with warnings.catch_warnings(): from tsai.data.core import TSTensor     # tsai silences the whole process
@@ -357,6 +357,8 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
     check_switch('by_motion', by_motion)
     check_number('neighbourhood', neighbourhood, 'seconds: a finite number above 0')
     check_number('pool_mb', pool_mb, 'megabytes: a number above 0', endless=True)
+    check_count('num_workers', num_workers, 0), _check_device(device)
+    if wrong := [f for f in listify(batch_tfms) if not callable(f)]: raise ValueError(f"`batch_tfms` has {wrong[0]!r:.80}; wanted transforms of fastai's or tsai's")
     if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
     if rate is not None and hasattr(segs, 'rate') and check_rate(rate)!=segs.rate: raise ValueError(f"`rate` is {rate:g}; `segs` know their own, {segs.rate:g} Hz")
     device, least = default_device() if device is None else device, 1+n_within
@@ -419,6 +421,12 @@ def _large_enough(sizes, of_each, least, small_groups, name):
                          "take fewer `n_within`, a wider `neighbourhood`, or leave them out with small_groups='drop'")
     if few.all(): raise ValueError(f"`n_within` is {least-1}: no {name} group has {least} segments; the largest has {sizes.max(initial=0)}")
     return of_each>=least
+
+def _check_device(device):
+    "Raises ValueError for a device that is none, or is not here"
+    if device is None: return
+    try: torch.empty(0, device=device)
+    except Exception as e: raise ValueError(f"`device` is {device!r:.80}, which is not to be had here ({str(e).splitlines()[0]}); wanted None, 'cpu' or another that torch can use") from None      # of several kinds
 
 def _describe(dls, length, rate):
     "What tsai's learners read off their dls, the rate, and the unit, which was checked"

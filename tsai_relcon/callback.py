@@ -188,11 +188,11 @@ def n_candidates(candidates, dl)->int:
 def _check_together(n_augment, own_view, weight, shortlist, loss, of_views):
     "Raises ValueError for options of `RelCon` of which one says nothing, or nothing right, beside another"
     for name,value in of_views.items():
-        if value is not None and not n_augment: raise ValueError(f"`{name}` is given, but `n_augment` is 0: the encoder is shown the segments as they are; wanted 1 or more")
+        if value is not None and not n_augment: raise ValueError(f"`{name}` is {value!r:.80}, but `n_augment` is 0: the encoder is shown the segments as they are; wanted 1 or more, or {name}=None")
     if own_view and not n_augment: raise ValueError("`own_view` is True, but `n_augment` is 0: two views without augmentations are the same; wanted 1 or more")
-    if weight is not None and not own_view: raise ValueError("`weight` is given, but `own_view` is False: there is no other loss beside the ranking; wanted own_view=True")
+    if weight is not None and not own_view: raise ValueError(f"`weight` is {weight!r:.80}, but `own_view` is False: there is no other loss beside the ranking; wanted own_view=True")
     if loss!='log_ratio': return
-    if shortlist is not None: raise ValueError("`shortlist` is given and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
+    if shortlist is not None: raise ValueError(f"`shortlist` is {shortlist!r:.80} and `loss` 'log_ratio': who is not on the list has a place but no distance; wanted another of either")
     if own_view and weight is None: raise ValueError("`own_view` is True and `loss` 'log_ratio': the own view has a place but no distance; wanted another of either, or a `weight`")
 
 def _places(d):
@@ -215,7 +215,7 @@ class RelCon(LeftOut, Views, PretextCallback):
                  nearest:int=None,    # Only so many of the nearest candidates are positives; None: all
                  n_augment:int=0,     # Augmentations of what the encoder sees in training; the distance sees the segments as they are
                  own_view:bool=False, # In training the encoder sees two views of each segment: an anchor's candidates are second views, its own the nearest of all
-                 fs:dict=None,        # With `n_augment`: augmentations to draw these from, by name; None: all eight
+                 fs:dict=None,        # With `n_augment`: augmentations to draw these from, by name; None: all eight, with `aug_pred` the five that it does not ask about
                  crop:int=None,       # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
                  weight:float=None,   # With `own_view`: SimCLR's loss of the two views, and beside it the ranking with this weight; None: the own view is a candidate more, the nearest
                  shortlist:int=None,  # Ask the distance about so many candidates of an anchor, the nearest by their spectra, and put the others behind them; None: about all
@@ -262,7 +262,7 @@ class RelCon(LeftOut, Views, PretextCallback):
         if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new RelCon(distance) to train on")
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
         d = motif_distances(self.distance, x, anchors, candidates, self.attention) if isinstance(self.distance, MotifDistance) else self.distance(x, anchors, candidates)
-        if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave {getattr(d, 'shape', type(d).__name__)}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
+        if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave a {type(d).__name__} {tuple(getattr(d, 'shape', ()))}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
         return check_distances(d)
 
     def before_fit(self):

@@ -23,7 +23,7 @@ from scipy.special import softmax
 from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error, mean_squared_error, roc_auc_score
-from .core import Segments, as_column, check_count, is_whole, subject_marks, tell
+from .core import Segments, as_column, check_count, check_switch, is_whole, subject_marks, tell
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
 from .provenance import known_of
@@ -133,11 +133,11 @@ def _fitted_embeddings(transformer, X, rows):
     except TypeError as e: raise ValueError(f"`encoder` is a {type(transformer).__name__} that scikit-learn cannot clone ({e}); wanted an instance with get_params, as its BaseEstimator gives") from None
     return _check_embeddings(fresh.fit(X[rows].copy()).transform(X.copy()), len(X))
 
-def _check_embeddings(Z, n):
+def _check_embeddings(Z, n, says='gives'):
     try: Z = Z.detach().cpu().numpy() if isinstance(Z, torch.Tensor) else np.asarray(Z)
     except (TypeError, ValueError): Z = np.array(None)
-    if Z.ndim!=2 or len(Z)!=n or Z.dtype.kind not in 'fiu' or not Z.shape[1]: raise ValueError(f"`encoder` gives {Z.dtype} of shape {Z.shape}; wanted numbers (N, E), a row for each of {n} segments")
-    if not np.isfinite(Z).all(): raise ValueError(f"`encoder` gives NaN or infinity in {(~np.isfinite(Z).all(1)).sum()} of {n} segments")
+    if Z.ndim!=2 or len(Z)!=n or Z.dtype.kind not in 'fiu' or not Z.shape[1]: raise ValueError(f"`encoder` {says} {Z.dtype} of shape {Z.shape}; wanted numbers (N, E), a row for each of {n} segments")
+    if not np.isfinite(Z).all(): raise ValueError(f"`encoder` {says} NaN or infinity in {(~np.isfinite(Z).all(1)).sum()} of {n} segments")
     return Z
 
 # %% ../nbs/11_evaluation.ipynb #fe789478
@@ -151,9 +151,11 @@ def unseen_fold(encoder,      # Learner, file, or what `load_encoder` gives
                 segs:Segments
                )->list:       # One (training rows, test rows), for `folds` of `evaluate`
     "The probe is fitted on people whom the encoder learned from and tested on the others. Raises ValueError where there are no others"
+    _check_segments(segs)
     encoder = load_encoder(encoder) if isinstance(encoder, (str,Path)) else encoder
     seen = _seen(encoder, segs.subject)
-    if seen.all() or not seen.any(): raise ValueError(f"`encoder` was pretrained on {'all' if seen.all() else 'none'} of these people, as far as it is known; wanted some, and some not")
+    if seen.all():     raise ValueError("`encoder` was pretrained on all of these people; wanted some whom it has not met, who are tested")
+    if not seen.any(): raise ValueError("`encoder` was pretrained on none of these people, as far as it is known: they are all strangers, and any other `folds` will do, such as 5")
     return [(np.flatnonzero(seen).tolist(), np.flatnonzero(~seen).tolist())]
 
 # %% ../nbs/11_evaluation.ipynb #ea640d44
@@ -177,9 +179,8 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
     if isinstance(encoder, dict):
         return _side_by_side(encoder, segs, protocol, dict(target=target, folds=folds, workout=workout, pool=pool, valid_pct=valid_pct, n_labels=n_labels, seed=seed,
                                                            resample=resample, any_length=any_length, predictions=predictions, progress=progress), options)
-    if not isinstance(segs, Segments): raise ValueError(f"`segs` is a {type(segs).__name__}; wanted `Segments`, which know each segment's subject")
-    encoder = _check_encoder(encoder, protocol)
-    _check_settings(protocol, pool, n_labels, seed, options)
+    encoder = _check_encoder(encoder, protocol, segs)
+    _check_settings(protocol, pool, n_labels, seed, dict(resample=resample, any_length=any_length, predictions=predictions, progress=progress), options)
     y = _check_target(segs, target, protocol)
     task = _Task(segs, y, None if protocol in regressions else np.unique(y), _check_workout(segs, workout, y, protocol), pool, _seen(encoder, segs.subject))
     splits = evaluation_splits(segs.subject, folds, valid_pct, seed)
@@ -255,23 +256,32 @@ def _probabilities(model, Z, classes):
 def _listed(values): return ', '.join(map(str, np.unique(values)))
 
 # %% ../nbs/11_evaluation.ipynb #cf0c95f0
-def _check_encoder(encoder, protocol):
+def _check_segments(segs):
+    if not isinstance(segs, Segments): raise ValueError(f"`segs` is a {type(segs).__name__}; wanted `Segments`, which know each segment's subject")
+
+def _check_encoder(encoder, protocol, segs):
     "The encoder, loaded if it is a file"
+    _check_segments(segs)
     if not isinstance(protocol, str) or protocol not in protocols: raise ValueError(f"`protocol` is {protocol!r}; known are {', '.join(map(repr, protocols))}")
     if isinstance(encoder, type): raise ValueError(f"`encoder` is the class {encoder.__name__}; wanted an instance of it")
     if isinstance(encoder, (str,Path)): encoder = load_encoder(encoder)
     if protocol in finetunings and not isinstance(encoder, (Learner,nn.Module)): raise ValueError(f"`encoder` is a {type(encoder).__name__}; protocol {protocol!r} wants a network: a file of weights, an encoder or a Learner")
-    return encoder
+    if isinstance(encoder, (Learner,nn.Module)) or _is_transformer(encoder) or callable(encoder): return encoder
+    if not isinstance(encoder, (np.ndarray,torch.Tensor,list,pd.DataFrame)): raise ValueError(f"`encoder` is {encoder!r:.80}; wanted a file of weights, an encoder, a Learner, a function of X, embeddings (N, E), or a transformer")
+    return _check_embeddings(encoder, len(segs), 'is')
 
-def _check_settings(protocol, pool, n_labels, seed, options):
+def _check_settings(protocol, pool, n_labels, seed, switches, options):
     check_options(protocol, options)
+    for name,value in switches.items(): check_switch(name, value)
     poolings = ('mean','median') if protocol in regressions else ('mean','vote','geometric')
     if pool not in poolings: raise ValueError(f"`pool` is {pool!r}; protocol {protocol!r} knows {', '.join(map(repr, poolings))}")
-    if n_labels is not None and (protocol in regressions or not is_whole(n_labels) or n_labels<1): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a whole number of segments a class, 1 or more, for a protocol that classifies")
+    if n_labels is not None and protocol in regressions: raise ValueError(f"`n_labels` is {n_labels!r}, but protocol {protocol!r} knows no classes, of which to take so many; wanted None")
+    if n_labels is not None and (not is_whole(n_labels) or n_labels<1): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a whole number of segments a class, 1 or more")
     check_count('seed', seed, 0)
 
 def _check_target(segs, target, protocol):
     if target is None and segs.labels is None: raise ValueError("`target` is missing, and `segs` have no labels: pass what is to be predicted, one entry a segment")
+    if isinstance(target, str): raise ValueError(f"`target` is {target!r:.80}; text names no column here: wanted an array, one entry a segment")
     y = as_column(segs.labels if target is None else target, len(segs), 'target')
     if protocol in regressions:
         if y.dtype.kind not in 'fiu': raise ValueError(f"`target` holds {y.dtype}; protocol {protocol!r} wants numbers")
@@ -294,19 +304,25 @@ def _check_workout(segs, workout, y, protocol):
     return workout
 
 # %% ../nbs/11_evaluation.ipynb #24f3519c
-def _side_by_side(encoders, segs, protocol, kw, options):
-    "The tables of several encoders, each checked before the first is fitted"
+def _named(name, f, *args, **kw):
+    "f, whose complaints say of which encoder they are"
+    try: return f(*args, **kw)
+    except ValueError as e: raise ValueError(f"encoder {name!r}: {e}") from None
+
+def _checked(encoders, segs, protocol):
+    "{name: encoder} and {name: protocol}, each checked before the first is fitted"
     if not encoders: raise ValueError("`encoder` is an empty dict; wanted names and encoders")
     of = protocol if isinstance(protocol, dict) else dict.fromkeys(encoders, protocol)
     if of.keys()!=encoders.keys(): raise ValueError(f"`protocol` names {', '.join(map(repr, of))}; wanted one for each of {', '.join(map(repr, encoders))}")
-    def named(name, f, *args, **kw):
-        try: return f(*args, **kw)
-        except ValueError as e: raise ValueError(f"encoder {name!r}: {e}") from None
-    checked = {name: named(name, _check_encoder, e, of[name]) for name,e in encoders.items()}
+    return {name: _named(name, _check_encoder, e, of[name], segs) for name,e in encoders.items()}, of
+
+def _side_by_side(encoders, segs, protocol, kw, options):
+    "The tables of several encoders"
+    checked, of = _checked(encoders, segs, protocol)
     unknown = [k for k in options if not any(k in options_of(p) for p in of.values())]
-    if unknown: raise ValueError(f"`{unknown[0]}` is no option of {', '.join(map(repr, dict.fromkeys(of.values())))}")
+    if unknown: raise ValueError(f"`{unknown[0]}` is no option of {', '.join(map(repr, dict.fromkeys(of.values())))}; there are {', '.join(sorted(set().union(*map(options_of, of.values()))))}")
     def known_to(p): return {k: v for k,v in options.items() if k in options_of(p)}
-    out = {name: named(name, evaluate, e, segs, protocol=of[name], **kw, **known_to(of[name])) for name,e in checked.items()}
+    out = {name: _named(name, evaluate, e, segs, protocol=of[name], **kw, **known_to(of[name])) for name,e in checked.items()}
     if not kw['predictions']: return pd.concat(out, names=['encoder'])
     tables, answers = ({name: o[i] for name,o in out.items()} for i in (0, 1))
     return pd.concat(tables, names=['encoder']), pd.concat(answers, names=['encoder']).reset_index('encoder').reset_index(drop=True)
@@ -339,14 +355,16 @@ def label_efficiency(encoder,             # As for `evaluate`, a dict of them in
                      **kwargs             # Of `evaluate`
                     )->pd.DataFrame:
     "The tables of `evaluate` with few labels, indexed by n_labels and repeat too. Raises ValueError for malformed input"
-    if isinstance(encoder, dict) and encoder: return pd.concat({name: label_efficiency(e, segs, n_labels, repeats, seed, **kwargs) for name,e in encoder.items()}, names=['encoder'])
-    if np.ndim(n_labels)!=1 or not len(n_labels): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a list of one number or more")
-    if not isinstance(repeats, int) or repeats<1: raise ValueError(f"`repeats` is {repeats!r}; wanted a whole number, 1 or more")
+    if np.ndim(n_labels)!=1 or not len(n_labels) or len(set(n_labels))<len(n_labels): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a list of one number or more, each once")
+    check_count('repeats', repeats), check_count('seed', seed, 0)
     if kwargs.get('predictions'): raise ValueError("`predictions` is for `evaluate`; a curve of label efficiency has none")
-    if not isinstance(segs, Segments): raise ValueError(f"`segs` is a {type(segs).__name__}; wanted `Segments`, which know each segment's subject")
-    protocol = kwargs.get('protocol', 'linear')
-    encoder = _check_encoder(encoder, protocol)
+    for name in ('resample','any_length'): check_switch(name, kwargs.get(name, False))
+    protocol = kwargs.pop('protocol', 'linear')
+    if isinstance(encoder, dict):
+        checked, of = _checked(encoder, segs, protocol)
+        return pd.concat({name: _named(name, label_efficiency, e, segs, n_labels, repeats, seed, protocol=of[name], **kwargs) for name,e in checked.items()}, names=['encoder'])
+    encoder = _check_encoder(encoder, protocol, segs)
     if protocol not in finetunings and not _is_transformer(encoder):                             # embed once
         features = _features(encoder, segs, protocol, kwargs.pop('resample', False), kwargs.pop('any_length', False), kwargs.get('progress', False))
         encoder = _Embedded(features(None), dict(subjects=pretrained_on(encoder)))
-    return pd.concat({(n, i): evaluate(encoder, segs, n_labels=n, seed=seed+i, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])
+    return pd.concat({(n, i): evaluate(encoder, segs, protocol=protocol, n_labels=n, seed=seed+i, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])

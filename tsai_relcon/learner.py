@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from inspect import signature
 from functools import partial
+from os import PathLike
 from pathlib import Path
 import numpy as np
 import torch
@@ -77,15 +78,16 @@ def plain_dls(dls, bs, by_motion=False):
     return dls
 
 def check_known(learner, options):
-    "Raises TypeError, as Python does, for an option that a learner does not know; fastai's `Learner`, which is given the rest, would be named in its place"
+    "Raises TypeError, as Python does, for an option that a learner does not know (fastai's `Learner`, which is given the rest, would be named in its place), and ValueError for an `opt_func` that is none (which would be said after a distance was fitted)"
     known = signature(learner).parameters
+    if not callable(options.get('opt_func', Adam)): raise ValueError(f"`opt_func` is {options['opt_func']!r:.80}; wanted an optimiser of fastai's, such as Adam")
     for name in options:
         if name in known: continue
-        elsewhere, near = [hint for option,hint in _elsewhere.get(name, {}).items() if option in known], get_close_matches(name, known, 1)
+        elsewhere, near = [hint for option,hint in _elsewhere.get(name, {}).items() if option in known], get_close_matches(name, known, 1, .7)
         raise TypeError(f"{learner.__name__}() does not know `{name}`; wanted {elsewhere[0] if elsewhere else f'`{near[0]}`' if near else f'''one of {', '.join(known)}'''}")
 
 _elsewhere = dict(loss_func=dict(dls='none: a method brings its own'), model=dict(arch='`arch`', net='`net`'), nf=dict(arch_config='arch_config=dict(nf=...)', net='a `net` made with it'),      # {option that a learner has: what to write}
-                  bs=dict(dls='another relcon_dls(..., n_groups=..., n_within=...)'), by_motion=dict(dls='relcon_dls(..., by_motion=True)'))
+                  bs=dict(dls='another relcon_dls(..., n_groups=..., n_within=...)'), by_motion=dict(dls='relcon_dls(..., by_motion=True)'), motion=dict(distance='`distance`'))
 
 def check_cbs(cbs)->list:
     "Callbacks as a list. Raises ValueError for what is none of fastai's"
@@ -125,6 +127,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
                   fs:dict=None,                # Augmentations to draw from, by name; None: all eight
                   motion_only:bool=False,      # Fit on segments without their mean over time, their gravity
                   bs:int=64,                   # Segments a batch, for dls of `relcon_dls`
+                  by_motion:bool=False,        # Draw them in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
                   opt_func=plain_adam,
                   metrics=None,                # None: reconstruction error and, for dls made of `Segments`, how well the distance ranks
                   cbs=None,
@@ -137,7 +140,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     if net is not None: check_network(net, MotifDistance, dls, 'net')
     method = MotifReconstruction(n_augment, fs, motion_only=motion_only)
     if n_augment: check_disturbs(augmentations if fs is None else fs, dls.vars, dls.len)
-    if isinstance(dls.train, GroupDL): dls = segment_dls(dls, bs)
+    dls = plain_dls(dls, bs, by_motion)
     if metrics is None:
         segs = _valid_segments(dls)
         metrics = [reconstruction_error] + ([] if segs is None else ranking_metrics(segs))
@@ -176,9 +179,9 @@ def evaluating(model):
 def embed_segments(embed, X, bs=256, tfms=None, progress=False, model=None):
     "What a network makes of segments (N, C, L), in evaluation mode, without checks"
     model = embed if model is None else model
-    device, starts = next((w.device for w in model.parameters()), torch.device('cpu')), range(0, len(X), bs)
+    like, starts = next((w for w in model.parameters() if w.is_floating_point()), torch.empty(0)), range(0, len(X), bs)
     with evaluating(model), torch.no_grad():
-        batches = (torch.from_numpy(X[i:i+bs]).to(device) for i in (progress_bar(starts, leave=False) if progress else starts))
+        batches = (torch.from_numpy(X[i:i+bs]).to(like) for i in (progress_bar(starts, leave=False) if progress else starts))
         return np.concatenate([embed(x if tfms is None else tfms(x)).float().cpu().numpy() for x in batches])
 
 def make_encoder(dls, arch, arch_config=None):
@@ -279,7 +282,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    projection:tuple=None,     # Widths of a head for the time of pretraining, such as (256,128,50); None: none, as in the paper
                    distance_epochs:int=10,    # If a distance is fitted here
                    distance_lr:float=1e-3,
-                   fs:dict=None,              # With `n_augment`: augmentations to draw these from, by name; None: all eight
+                   fs:dict=None,              # With `n_augment`: augmentations to draw these from, by name; None: all eight, with `aug_pred` the five that it does not ask about
                    crop:int=None,             # With `n_augment`: the encoder sees a random stretch of so many samples; None: all of a segment
                    weight:float=None,         # With `own_view`: SimCLR's loss of the two views, and beside it the ranking with this weight; None: the own view is a candidate more
                    shortlist:int=None,        # Ask the distance about so many candidates of an anchor, the nearest by their spectra; the others come behind them, by their spectra; None: about all, as in the paper
@@ -295,7 +298,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,
                      n_augment=n_augment, own_view=own_view, fs=fs, crop=crop, weight=weight, aug_pred=aug_pred)
     encoder = make_encoder(dls, arch, arch_config)
-    if aug_pred is not None and projection is None: raise ValueError("`aug_pred` is given, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50)")
+    if aug_pred is not None and projection is None: raise ValueError(f"`aug_pred` is {aug_pred!r:.80}, but `projection` is None: the embedding itself would have to forget what it shall tell; wanted widths of a head, such as (256,128,50), or aug_pred=None")
     if projection is not None: encoder = with_projection(encoder, dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
     learn = Learner(dls, encoder, loss_func=no_loss, metrics=metrics, cbs=cbs, **kwargs)               # what is wrong with the rest should be said before a fit, not after
     asked = method('euclidean')
@@ -341,6 +344,7 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
     batches = plain_dls(dls, bs, by_motion)
     kwargs['cbs'] = check_cbs(kwargs.get('cbs'))
     check_first_fit(distance, distance_epochs, distance_lr, kwargs['cbs'], 'motion_learner')
+    check_count('n_augment', n_augment)                        # two views of which nothing is disturbed are one
     if crop is None: crop = min(max(1 if aug_pred is None else samples_asked_about, round(.75*dls.len)), dls.len)
     learner = partial(relcon_learner, batches, own_view=True, motion_only=True, weight=weight, aug_pred=aug_pred, nearest=nearest, shortlist=shortlist, gravity=gravity, n_augment=n_augment,
                       crop=crop, projection=projection, **kwargs)
@@ -381,6 +385,7 @@ def get_embeddings(learn,            # Learner, or an encoder (B, C, L) -> (B, E
     _check_rate_of(X, rate_of(learn), 'X')
     X = check_windows(X.X if isinstance(X, Segments) else X)
     _check_length_of(encoder_of(model), X)
+    if (trained := known_of(learn).get('length')) not in (None, X.shape[2]): tell(f"`X` has segments of {X.shape[2]} samples, the encoder was trained on {trained}: their embeddings are not those of whole segments")
     Z = embed_segments(embed_of(model), X, bs, validation_transform(learn) if isinstance(learn, Learner) else None, progress, model)
     broken = ~np.isfinite(Z).all(tuple(range(1, Z.ndim)))
     if broken.any(): raise ValueError(f"`learn` gives NaN or infinity for {broken.sum()} of {len(Z)} segments; its training has diverged: train anew, with a lower rate of learning")
@@ -415,7 +420,7 @@ def _kind(model):
         if isinstance(model, of): return kind, model.config, model.state_dict()
     if isinstance(model, (RelConResNet34,BackboneEncoder)) and model.config:
         return 'encoder', model.config, {k:v for k,v in model.state_dict().items() if k.startswith('backbone.')}
-    raise ValueError(f"`learn`: a {type(model).__name__} cannot be written as a portable file; wanted a `RelConResNet34`, one of tsai's architectures made by a learner of its class, a `MotifDistance`, or a Learner of one. For others there is learn.save(name, with_opt=False)")
+    raise ValueError(f"`learn`: a {type(model).__name__} cannot be written as a portable file; wanted a `RelConResNet34`, one of tsai's architectures made by a learner of its class, a distance (`MotifDistance`, `MaskedDistance`), or a Learner of one. For others there is learn.save(name, with_opt=False)")
 
 def _plain(o):
     "Numbers and arrays of numpy and torch as Python's, anything else as text"
@@ -477,6 +482,7 @@ def _not_finite(state): return [k for k,v in state.items() if v.is_floating_poin
 
 def file_info(path, format:str, written_by:str)->dict:
     "What a safetensors file of ours says of itself. Raises ValueError for a file that `written_by` did not write"
+    if not isinstance(path, (str,PathLike)): raise ValueError(f"`path` is a {type(path).__name__}; wanted the name of a file")
     if not Path(path).is_file(): raise ValueError(f"`path`: there is no file {path}")
     try:
         with safe_open(path, 'pt') as f: info = json.loads((f.metadata() or {}).get('tsai_relcon', 'null'))

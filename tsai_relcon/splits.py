@@ -26,7 +26,7 @@ def subject_splits(subject:np.ndarray,  # (N,) who wore the sensor
     subject = _check_subject(subject)
     n = len(np.unique(subject))
     if n<2: raise ValueError(f"`subject` names one person only ({subject[0]}); a split by subject takes two or more")
-    if not 0<valid_pct<1: raise ValueError(f"`valid_pct` is {valid_pct}; wanted a share of the subjects between 0 and 1")
+    check_number('valid_pct', valid_pct, 'a share of the subjects between 0 and 1', lambda p: 0<p<1)
     held_out = min(n-1, max(1, round(n*valid_pct)))
     return tuple(map(list, next(GroupShuffleSplit(1, test_size=held_out, random_state=seed).split(subject, groups=subject))))
 
@@ -51,7 +51,7 @@ def subject_folds(subject:np.ndarray,  # (N,) who wore the sensor
     n = len(np.unique(subject))
     if folds=='loso': folds, seed = n, None
     elif not is_whole(folds): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, 'loso' to leave one subject out, or (for `evaluate`) a list of (training rows, test rows)")
-    if not 2<=folds<=n: raise ValueError(f"`folds` is {folds}; {n} subjects make 2 to {n} folds" if n>1 else f"`subject` names one person only ({subject[0]}); folds by subject take two or more")
+    if not 2<=folds<=n: raise ValueError(f"`folds` is {folds}; {n} subjects make {'2' if n==2 else f'2 to {n}'} folds" if n>1 else f"`subject` names one person only ({subject[0]}); folds by subject take two or more")
     split = GroupKFold(folds) if seed is None else GroupKFold(folds, shuffle=True, random_state=seed)
     return [(list(map(int, train)), list(map(int, test))) for train,test in split.split(subject, groups=subject)]
 

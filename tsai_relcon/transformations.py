@@ -31,7 +31,7 @@ from .plain_distances import plain_distances
 from .distance import MotifDistance, motif_distances
 from .splits import subject_splits
 from .models import RelConResNet34
-from .learner import embed_segments, encoder_of, load_distance, load_encoder, motif_learner, relcon_learner
+from .learner import embed_segments, encoder_of, fitted_on_motion, load_distance, load_encoder, motif_learner, relcon_learner
 from .probes import check_options, finetune_regression, protocols
 
 # %% ../nbs/13_transformations.ipynb #0a29cddb
@@ -333,7 +333,7 @@ class RelConDistance(BasePairwiseTransformerPanel):
         else:
             net = self._network(X)
             if net.config['c_in']!=X.shape[1]: raise ValueError(f"`weights` are for {net.config['c_in']} channels; the panels have {X.shape[1]}")
-            f = lambda x, a, c: motif_distances(net, x, a, c)
+            def f(x, a, c): return motif_distances(net, x - x.mean(-1, keepdim=True) if fitted_on_motion(net) else x, a, c)      # what it was not fitted on, gravity, it does not see
         def between(A, C):
             x, a, c = torch.from_numpy(np.concatenate([A, C])), torch.arange(len(A)), len(A)+torch.arange(len(C))
             return f(x, a, c.expand(len(A), -1)).double().numpy()
