@@ -90,7 +90,7 @@ def steps_of(args, stage, name):
     "How many steps the seed of `--steps-of` made, whose machine may have been another; None: the time decides"
     if args.steps_of is None: return None
     path = published(args, record_path(args, stage, name, args.steps_of))
-    if not path.exists(): raise OtherSettings(f'--steps-of {args.steps_of}: there is no {path}, which would tell how many')
+    if not done(args, stage, name, args.steps_of): raise OtherSettings(f'--steps-of {args.steps_of}: there is no {path}, which would tell how many')
     return json.loads(path.read_text())['steps']
 
 def as_asked(args): return {} if args.steps_of is None else dict(steps_of=args.steps_of)
@@ -188,6 +188,7 @@ def finetune(args, name, seed):      fine_tuned(args, 'finetune',      name, see
 def finetune_gait(args, name, seed): fine_tuned(args, 'finetune_gait', name, seed, gait_tasks,     'r')
 
 stages = dict(pretrain=pretrain, frozen=frozen, pictures=pictures, finetune=finetune, finetune_gait=finetune_gait)
+usual  = ['pretrain','frozen','pictures']
 
 def list_names():
     "Say what each name is, group by group"
@@ -205,7 +206,7 @@ def arguments():
     p.add_argument('--names',   nargs='+', default=[*methods, *beside], type=name_of, choices=[*methods, *steps, *ablations, *beside], metavar='NAME', help='what to run, by the names that --list has or as the library calls it (joint_learner); as it comes all methods and what stands beside them, without ablations')
     p.add_argument('--list',    action='store_true', help='say what each name is, and end')
     p.add_argument('--seeds',   type=int, nargs='+', default=[0,1,2], metavar='SEED', help='(0 1 2)')
-    p.add_argument('--stages',  nargs='+', default=['pretrain','frozen','pictures'], choices=[*stages], help='as they come: pretrain frozen pictures')
+    p.add_argument('--stages',  nargs='+', default=usual, choices=[*stages], help=f"as they come: {' '.join(usual)}")
     p.add_argument('--minutes', type=float, default=40., help='of pretraining, of one thread (%(default)g)')
     p.add_argument('--steps-of', type=int, metavar='SEED', help='make as many steps as the record of this seed says, in place of minutes: for a machine of another speed than that of the other runs')
     p.add_argument('--width',   type=int, default=64, help='of the encoder (%(default)s)')
@@ -248,7 +249,9 @@ def run(p, args):
     def parallel(calls): Parallel(args.jobs, batch_size=1, pre_dispatch=args.jobs)(calls)
     if 'pretrain' in args.stages:
         for kind,s in distances_of(jobs): done(args, 'distance', kind, s)                     # what --record lacks of those that are there
-        for stage,name in [*(('distance', kind) for kind,s in distances_of(todo)), *(('pretrain', n) for n,s in todo if n in recipes)]: steps_of(args, stage, name)      # now, not after an hour
+        wanted = [('distance', *job) for job in distances_of(todo)] + [('pretrain', *job) for job in todo if job[0] in recipes]
+        for stage,name,s in wanted:
+            if not done(args, stage, name, s): steps_of(args, stage, name)                    # now, not after an hour
         parallel(delayed(fit_distance)(args, kind, s) for kind,s in distances_of(todo))
     parallel(delayed(one)(args, n, s) for n,s in todo)
 

@@ -129,8 +129,10 @@ def about_passes(pretrained):
 
 def about_steps(runs):
     "Lines: which runs were as long as another seed's, whatever the clock said"
-    names = dict.fromkeys(says(r['name']) for r in runs if r['stage']=='pretrain' and 'steps_of' in r)
-    return [f"- Machines differ in speed. As many steps as the same run of another seed, in place of minutes, made the later seeds of: {'; '.join(names)}."] if names else []
+    of = {}
+    for r in runs:
+        if r['stage']=='pretrain' and 'steps_of' in r: of.setdefault(r['steps_of'], []).append(f"{says(r['name'])} (seed {r['seed']})")
+    return [f"- Machines differ in speed. These runs, on a faster one, made as many steps as seed {seed} had made in its minutes, and so did the fits of their distances: {'; '.join(names)}." for seed,names in of.items()]
 
 def in_short(scores, order): return ['## In short', '', 'First three of each column, then the paper\'s recipe and the encoder untrained; segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 
@@ -205,7 +207,7 @@ def ablation_section(scores, runs):
     n   = seeds_of(scores, 'relcon')
     own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + " Groups are hours of a person; what a batch offers beside an anchor's own group is drawn at random, and one in ninety of it is of the anchor's person too.", '',
+            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
             *table(['', 'argument', 'seeds', *compared], [*map(row, there), *own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 

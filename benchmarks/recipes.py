@@ -74,10 +74,10 @@ ablations = dict(                                                          # of 
     no_augment =Recipe('distance without augmentations', 'motif_clean'),
     no_revin   =Recipe('distance without RevIN', 'motif_no_revin'),
     no_sparsemax=Recipe('distance without sparsemax', 'motif_softmax'),
-    no_within  =Recipe('no candidates of the own group', 'motif', dict(candidates='between')),
+    no_within  =Recipe('no candidates of the own row', 'motif', dict(candidates='between')),
     log_ratio  =Recipe('log-ratio loss (softer)', 'motif', dict(loss='log_ratio')),
     binary     =Recipe('nearest the one positive (harder)', 'motif', dict(loss='binary')),
-    within_only=Recipe('candidates of the own group alone', 'motif', dict(candidates='within')),
+    within_only=Recipe('candidates of the own row alone', 'motif', dict(candidates='within')),
     euclidean  =Recipe('Euclidean distance', 'euclidean'),
     dtw        =Recipe('dynamic time warping', 'dtw'),
     random     =Recipe('random ranking (the control)', 'random'))

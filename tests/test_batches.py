@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from tsai_relcon.augment import TSScale
 from tsai_relcon.batches import GroupDL, StoreDL, _others, count_rows, deal, draw_rows, motion, relcon_dls, segment_dls
 from tsai_relcon.callback import n_candidates
 from tsai_relcon.core import subject_marks
@@ -199,6 +200,10 @@ def test_an_export_carries_no_groups(few):
                                      (dict(num_workers='a'), '`num_workers`'), (dict(batch_tfms='a'), "`batch_tfms` has 'a'"), (dict(device='gpu'), "`device` is 'gpu', which is not to be had here"), (dict(device=3.), '`device` is 3.0')])
 def test_more_bad_dls(few, kw, says):
     with pytest.raises(ValueError, match=says): relcon_dls(few, **{**dict(n_groups=4, n_within=2), **kw})
+
+def test_a_generator_of_transforms_reaches_both_loaders(few):
+    dls = relcon_dls(few, n_groups=4, n_within=2, batch_tfms=(f for f in [TSScale()]))
+    assert [len(dl.after_batch.fs) for dl in dls.loaders]==[1, 1]
 
 def test_missing_names_are_refused(few):
     groups = np.arange(len(few))%9

@@ -134,7 +134,8 @@ def test_people_whom_the_encoder_has_met_are_told(tiny, net, tmp_path):
     with pytest.warns(UserWarning, match='pretrained on some'): curve = label_efficiency(path, tiny, (2,), repeats=1, folds=3, **one_C)
     assert set(', '.join(curve.seen.dropna()).split(', '))>=set(tiny.subject[train])
     with pytest.raises(ValueError, match='all of these people'): unseen_fold(path, tiny[train])
-    with pytest.raises(ValueError, match='none of these people.*any other `folds`'): unseen_fold(net, tiny)
+    with pytest.raises(ValueError, match='does not tell whose recordings'): unseen_fold(net, tiny)
+    with pytest.raises(ValueError, match='none of these people.*any other `folds`'): unseen_fold(path, Segments(tiny.X, [f'other {w}' for w in tiny.subject], tiny.time, tiny.rate))
 
 def test_functions_cannot_change_the_segments(tiny):
     before = tiny.X.copy()
@@ -330,13 +331,18 @@ def test_bad_input_names_its_argument(tiny, net):
         with pytest.raises(ValueError, match=f'`{says}`'): evaluate(by_hand, tiny, **kw)
     for bad in (np.zeros((3,2)), np.zeros(len(tiny)), np.full((len(tiny),2), np.nan), 'nowhere.safetensors', None, np.array(['a']*len(tiny))[:,None]):
         with pytest.raises(ValueError): evaluate(bad, tiny)
-    for bad in (None, 3, {1}): 
+    for bad in (None, 3, {1}):
         for f in (evaluate, lambda e, s: evaluate(dict(good=lambda X: 1/0, bad=e), s), lambda e, s: label_efficiency(dict(good=lambda X: 1/0, bad=e), s)):
             with pytest.raises(ValueError, match='`encoder` is .*; wanted a file of weights'): f(bad, tiny)      # before the good one is asked
     for name in ('resample','any_length','predictions','progress'):
         with pytest.raises(ValueError, match=f"`{name}` is 'no'; wanted True or False"): evaluate(by_hand, tiny, **{name: 'no'})
     for name in ('resample','any_length'):
         with pytest.raises(ValueError, match=f"`{name}` is 'no'"): label_efficiency(by_hand, tiny, **{name: 'no'})
+    def asked(X): raise AssertionError('an encoder was asked before all was checked')
+    for wrong,says in ((dict(n_labels=(2,0)), '`n_labels` is 0'), (dict(pool='x'), "`pool` is 'x'"), (dict(progress='no'), "`progress` is 'no'"), (dict(Css=(1,)), '`Css` is no option')):
+        with pytest.raises(ValueError, match=says): label_efficiency(asked, tiny, **wrong)
+    with pytest.raises(ValueError, match="encoder 'b': `pool` is 'vote'"): evaluate(dict(a=asked, b=asked), tiny, np.arange(len(tiny))%3, pool='vote', protocol=dict(a='linear', b='regression'))
+    for Z in (tuple(by_hand(tiny.X)), torch.from_numpy(by_hand(tiny.X)).bfloat16(), type('Lazy', (), dict(__array__=lambda self, *a, **k: by_hand(tiny.X)))()): assert len(evaluate(Z, tiny, folds=2, **one_C))
     for wrong,says in ((dict(repeats=True), '`repeats` is True'), (dict(seed='a'), "`seed` is 'a'"), (dict(n_labels=(1,1)), r'`n_labels` is \(1, 1\).*once'), (dict(predictions=True), '`predictions`')):
         with pytest.raises(ValueError, match=says): label_efficiency(by_hand, tiny, **wrong)
     with pytest.raises(ValueError, match='empty dict'): label_efficiency({}, tiny)
@@ -344,6 +350,8 @@ def test_bad_input_names_its_argument(tiny, net):
     with pytest.raises(ValueError, match="`valid_pct` is '.2'"): evaluate(by_hand, tiny, valid_pct='.2')
     with pytest.raises(ValueError, match='`path` is a NoneType'): load_encoder(None)
     with pytest.raises(ValueError, match='`segs` is a ndarray'): unseen_fold(net, tiny.X)
+    for wrong in (None, 3, by_hand):
+        with pytest.raises(ValueError, match='`encoder` is a .*; wanted a Learner'): unseen_fold(wrong, tiny)
     with pytest.raises(ValueError, match='segs'): evaluate(by_hand, tiny.X)
     with pytest.raises(ValueError, match="encoder 'bad'"): evaluate(dict(good=by_hand, bad=np.zeros((3,2))), tiny, **one_C)
     with pytest.raises(ValueError, match="encoder 'bad'.*finetune"): evaluate(dict(good=net, bad=by_hand), tiny, protocol='finetune')
@@ -498,8 +506,8 @@ def test_few_labels(few):
     mean = curve.xs(('segment','mean'), level=('level','fold')).macro_f1.astype(float).groupby('n_labels').mean()
     assert mean[20]>mean[1]+.1
     with pytest.raises(ValueError, match='n_labels'): label_efficiency(by_hand, few, ())
-    both = label_efficiency(dict(a=by_hand, b=by_hand), few, (5,), repeats=1, protocol=dict(a='linear', b='ridge'), folds=2)
-    for name,protocol in dict(a='linear', b='ridge').items(): pd.testing.assert_frame_equal(both.loc[name].loc[(5,0)], evaluate(by_hand, few, n_labels=5, protocol=protocol, folds=2), check_dtype=False)
+    both = label_efficiency(dict(a=by_hand, b=by_hand), few, (5,), repeats=1, protocol=dict(a='linear', b='ridge'), folds=2, **one_C)
+    for name,protocol,options in (('a', 'linear', one_C), ('b', 'ridge', {})): pd.testing.assert_frame_equal(both.loc[name].loc[(5,0)], evaluate(by_hand, few, n_labels=5, protocol=protocol, folds=2, **options), check_dtype=False)
 
 def test_a_class_that_training_lacks_is_told(tiny):
     labels = np.where((tiny.subject=='01') & (tiny.labels=='sit'), 'lie', tiny.labels)

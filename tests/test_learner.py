@@ -101,15 +101,27 @@ def test_what_is_no_encoder(dls, capsys):
         with pytest.raises(ValueError, match='`projection` is 7'): make(dls, projection=7, arch_config=dict(nf=2))
     with pytest.raises(ValueError, match='`projection` is None'): simclr_learner(dls, projection=None, arch_config=dict(nf=2))
 
-def test_other_precisions_and_lengths_are_embedded(few, dls):
-    learn = simclr_learner(dls, arch_config=dict(nf=2), bs=16)
-    z = get_embeddings(encoder_of(learn), few[:4])
-    np.testing.assert_allclose(get_embeddings(deepcopy(encoder_of(learn)).double(), few[:4]), z, atol=1e-5)
-    silently(learn, 1)
-    with pytest.warns(DataWarning, match='`X` has segments of 60 samples, the encoder was trained on 128'): get_embeddings(learn, few.X[:4,:,:60])
+def test_segments_of_another_length_are_told_where_nobody_asked_for_them(few, dls):
+    silently(learn := simclr_learner(dls, arch_config=dict(nf=2), bs=16), 1)
+    shorter = type(few)(few.X[::20,:,:60], few.subject[::20], few.time[::20], few.rate, few.labels[::20])
+    with pytest.warns(DataWarning, match='`X` has segments of 60 samples, the encoder was trained on 128'): get_embeddings(learn, shorter)
     with warnings.catch_warnings():
-        warnings.simplefilter('error')
+        warnings.simplefilter('error', DataWarning)
         get_embeddings(learn, few[:4])
+        warnings.filterwarnings('ignore', message='the encoder was pretrained on some')
+        evaluate(learn, shorter, folds=2, any_length=True)
+
+def test_other_precisions_are_refused_before_a_fit(few, dls, capsys):
+    for net,dtype in ((RelConResNet34(nf=1).double(), 'float64'), (RelConResNet34(nf=1).half(), 'float16')):
+        for make in (relcon_learner, joint_learner, rebar_learner, simclr_learner, mvp_learner):
+            with pytest.raises(ValueError, match=f'`arch` has weights of torch.{dtype}; wanted torch.float32'): make(dls, arch=net)
+        with pytest.raises(ValueError, match=f'`learn` has weights of torch.{dtype}'): get_embeddings(net, few[:4])
+        with pytest.raises(ValueError, match=f'`encoder` has weights of torch.{dtype}'): evaluate(net, few[::20], protocol='finetune', folds=2)
+    assert 'fitting' not in capsys.readouterr().out
+    class Mixed(nn.Module):
+        def __init__(self): super().__init__(); self.scale, self.layer = nn.Parameter(torch.ones(1, dtype=torch.float16)), nn.Linear(384, 4)
+        def forward(self, x): return self.layer(x.flatten(1))*self.scale.float()
+    assert get_embeddings(Mixed(), few[:4]).shape==(4,4)
 
 def test_a_joint_encoder_in_tsai(few, dls, tmp_path):
     "By the README: the encoder without its head as tsai's `weights_path`"
@@ -129,7 +141,8 @@ def test_a_misspelled_option_is_told_before_a_fit(dls, capsys):
 
 def test_what_is_no_optimiser_is_told_before_a_fit(dls, capsys):
     for make in (relcon_learner, rebar_learner, joint_learner):
-        with pytest.raises(ValueError, match="`opt_func` is 'adam'; wanted an optimiser"): make(dls, opt_func='adam', arch_config=dict(nf=2))
+        for wrong,says in (('adam', "`opt_func` is 'adam'; wanted an optimiser"), (torch.optim.Adam, r"`opt_func` is torch's Adam; wanted .*OptimWrapper, opt=torch.optim.Adam")):
+            with pytest.raises(ValueError, match=says): make(dls, opt_func=wrong, arch_config=dict(nf=2))
     assert 'fitting' not in capsys.readouterr().out
 
 def test_hints_are_of_what_is_meant(dls):

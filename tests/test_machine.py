@@ -1,5 +1,6 @@
 "The allocator keeps what is freed, counted in page faults; not where it is told not to"
 import os, platform, subprocess, sys
+from pathlib import Path
 import pytest
 import torch
 from tsai_relcon.machine import about_machine, in_threads, keep_freed_memory
@@ -16,6 +17,13 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20): torch.ones(2**24)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt-before)"""
     return int(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env={**os.environ, 'TSAI_RELCON_MALLOC': setting}, capture_output=True, text=True, check=True).stdout)
+
+@pytest.mark.parametrize('told,says', [('processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: Some CPU\n\nprocessor\t: 1\nmodel\t\t: 9\n', 'Some CPU (family 26, model 2)'), ('model name\t: ARM of a kind\n', 'ARM of a kind'), ('Hardware\t: X\n', 'as the system says')])
+def test_processors_of_one_name_are_told_apart(told, says, monkeypatch):
+    monkeypatch.setattr(Path, 'exists', lambda self: True)
+    monkeypatch.setattr(Path, 'read_text', lambda self: told)
+    monkeypatch.setattr(platform, 'processor', lambda: 'as the system says')
+    assert about_machine().startswith(f'{says}, ')
 
 @glibc
 def test_freed_memory_is_not_faulted_in_again(): assert faults('1')<100

@@ -148,9 +148,28 @@ def test_as_many_steps_as_another_seed_made(tmp_path, benchmarks):
     from methods import OtherSettings, steps_of
     (tmp_path/'methods').mkdir()
     shutil.copy(root/'results/methods/pretrain_mvp_seed0.json', tmp_path/'methods')
-    def args(seed): return SimpleNamespace(out=tmp_path/'out', record=tmp_path, steps_of=seed)
-    assert steps_of(args(0), 'pretrain', 'mvp')==json.loads((root/'results/methods/pretrain_mvp_seed0.json').read_text())['steps'] and steps_of(args(None), 'pretrain', 'mvp') is None
+    record = json.loads((root/'results/methods/pretrain_mvp_seed0.json').read_text())
+    def args(seed, **other): return SimpleNamespace(**dict(out=tmp_path/'out', record=tmp_path, steps_of=seed, lrs=dict(mvp=record['lr'], relcon=1.)) | record['settings'] | other)
+    assert steps_of(args(0), 'pretrain', 'mvp')==record['steps'] and steps_of(args(None), 'pretrain', 'mvp') is None
     with pytest.raises(OtherSettings, match='--steps-of 1: there is no'): steps_of(args(1), 'pretrain', 'mvp')
+    with pytest.raises(OtherSettings, match="'width': 16"): steps_of(args(0, width=16), 'pretrain', 'mvp')
+
+def test_runs_of_so_many_steps_say_so(segs, tmp_path, benchmarks, monkeypatch):
+    import methods
+    from methods_report import about_steps
+    asked = []
+    monkeypatch.setattr(methods, 'pretraining_segments', lambda data: segs[::2])
+    monkeypatch.setattr(methods, 'fit_for', lambda learn, seconds, lr, steps: asked.append(steps) or 5)
+    for folder in ('out','results/methods'): (tmp_path/folder).mkdir(parents=True)
+    args = SimpleNamespace(data=None, out=tmp_path/'out', record=tmp_path/'results', steps_of=None, command='', lrs=dict(relcon=1e-3, augpred=1e-3), minutes=1., distance_minutes=1., distance_lr=1e-3, width=1)
+    for seed,of in ((0, None), (1, 0)):
+        args.steps_of = of
+        methods.pretrain(args, 'augpred', seed), methods.fit_distance(args, 'motif', seed)
+    assert asked==[None, None, 5, 5]
+    runs = [json.loads(f.read_text()) for f in sorted((tmp_path/'results/methods').glob('*.json'))]
+    assert [(r['stage'], r['seed'], r.get('steps_of')) for r in runs]==[('distance', 0, None), ('distance', 1, 0), ('pretrain', 0, None), ('pretrain', 1, 0)]
+    (line,) = about_steps(runs)
+    assert 'as many steps as seed 0' in line and line.endswith('AugPred (seed 1).') and not about_steps(runs[::2])
 
 def test_a_cycle_of_so_many_steps(few, benchmarks):
     from corpora import fit_for
@@ -206,6 +225,9 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     both = random.keys()&relcon.keys()
     def means(task): return ' to '.join(shown(mean_of(of, both, task)) for of in (relcon, random))
     def wharf(name): return [json.loads(f.read_text())['scores']['wharf'] for f in (root/'results/levers').glob(f'{name}_seed*.json')]
+    untrained = seeds_of('untrained')
+    more = {place: mean_of(relcon, relcon, *place)-mean_of(untrained, untrained, *place) for place in (('motionsense',), ('hapt',), ('motionsense','few','5'), ('hapt','few','5'))}
+    assert 'no better than the encoder untrained (with few a little, on MotionSense)' in text and [d>.01 for d in more.values()]==[False, False, True, False]
     third = [shown(relcon[s]['moving_reality stride_time_s']['segment']['mean']) for s in relcon.keys()-both]
     assert f"ahead of that control on speed ({means('mobgap speed_mps')}), and with these {how_many[len(both)]} on stride time ({means('moving_reality stride_time_s')})" + ''.join(f', where its third has {r}' for r in third) in text
     assert f"({how_many[len(both)]}; in the same time" in text and f"one seed (SimCLR {how_many[len(wharf('simclr_lr0.001'))].split()[0]})" in text
@@ -215,7 +237,7 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
     assert ', '.join(f"{says} {shown(sum(s['linear'] for s in wharf(name))/len(wharf(name)))}" for says,name in of.items())+'.' in text
     sds = [s['linear_sd_folds'] for name in of.values() for s in wharf(name)]
-    assert f'sd over folds {min(sds):.2f} to {max(sds):.2f}'.replace('0.', '.') in text
+    assert f'sd over folds is {min(sds):.2f} to {max(sds):.2f}'.replace('0.', '.') in text
 
 @pytest.mark.parametrize('section,base', [('The same as differences:', 'relcon'), ('## What our departures are worth', 'ours'), ('## joint_learner minus each other, same seeds', None)])
 def test_differences_in_the_report_are_those_of_the_records(section, base, benchmarks):

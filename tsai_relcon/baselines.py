@@ -20,6 +20,7 @@ from torch import Tensor
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
+from fastai.optimizer import Adam
 from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL
@@ -28,7 +29,7 @@ from .provenance import network_of
 from .callback import DisturbedPretext, RemembersTraining, Views, LeftOut, batch_number, batch_size, check_distances, no_loss
 from .monitor import KeepBest
 from .distance import MotifDistance, for_each
-from .learner import check_cbs, check_dls, check_first_fit, check_known, check_network, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, plain_dls, with_projection
+from .learner import check_cbs, check_dls, check_first_fit, check_known, check_network, check_opt_func, check_views, distance_kinds, embed_of, embedding_width, evaluating, fit_first, fitting_distance, loaded_distance, make_encoder, plain_adam, plain_dls, with_projection
 from .losses import WithQuestions, cosine_similarities, info_nce, nt_xent, task_loss
 from .models import Pretraining, RelConResNet34, WithHead
 
@@ -294,7 +295,7 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                   **kwargs
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
-    check_known(rebar_learner, kwargs), check_dls(dls)
+    check_known(rebar_learner, kwargs), check_opt_func(kwargs.get('opt_func', Adam)), check_dls(dls)
     cbs = check_cbs(cbs)
     check_first_fit(distance, distance_epochs, distance_lr, cbs, 'masked_learner')
     _check_alpha(alpha), _check_companions(dls, alpha)

@@ -358,7 +358,8 @@ def relcon_dls(segs,                        # `Segments`, an array X (N, 3, L) i
     check_number('neighbourhood', neighbourhood, 'seconds: a finite number above 0')
     check_number('pool_mb', pool_mb, 'megabytes: a number above 0', endless=True)
     check_count('num_workers', num_workers, 0), _check_device(device)
-    if wrong := [f for f in listify(batch_tfms) if not callable(f)]: raise ValueError(f"`batch_tfms` has {wrong[0]!r:.80}; wanted transforms of fastai's or tsai's")
+    batch_tfms = list(listify(batch_tfms))                     # of a generator the first loader would leave nothing
+    if wrong := [f for f in batch_tfms if not callable(f)]: raise ValueError(f"`batch_tfms` has {wrong[0]!r:.80}; wanted transforms of fastai's or tsai's")
     if small_groups not in ('error','drop'): raise ValueError(f"`small_groups` is {small_groups!r}; known are 'error' and 'drop'")
     if rate is not None and hasattr(segs, 'rate') and check_rate(rate)!=segs.rate: raise ValueError(f"`rate` is {rate:g}; `segs` know their own, {segs.rate:g} Hz")
     device, least = default_device() if device is None else device, 1+n_within
@@ -426,7 +427,7 @@ def _check_device(device):
     "Raises ValueError for a device that is none, or is not here"
     if device is None: return
     try: torch.empty(0, device=device)
-    except Exception as e: raise ValueError(f"`device` is {device!r:.80}, which is not to be had here ({str(e).splitlines()[0]}); wanted None, 'cpu' or another that torch can use") from None      # of several kinds
+    except Exception as e: raise ValueError(f"`device` is {device!r:.80}, which is not to be had here ({str(e).strip():.80}); wanted None, 'cpu' or another that torch can use") from None      # of several kinds
 
 def _describe(dls, length, rate):
     "What tsai's learners read off their dls, the rate, and the unit, which was checked"

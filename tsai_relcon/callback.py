@@ -163,7 +163,7 @@ class MotifReconstruction(DisturbedPretext):
         self.learn.xb, self.learn.yb = (x, random_augment(x, self.n_augment, self.fs, self.generator)), (x,)
 
 # %% ../nbs/09_callback.ipynb #9b69bcac
-_pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own group's
+_pools = dict(all=lambda W: slice(None), within=lambda W: slice(W), between=lambda W: slice(W, None))      # the first W of an anchor's candidates are its own row's
 
 def check_has_groups(candidates, dl):
     "Raises ValueError for candidates that only groups have, where batches have none"
@@ -262,7 +262,7 @@ class RelCon(LeftOut, Views, PretextCallback):
         if self.distance is None: raise ValueError("`distance` is gone: `learn.export` leaves it out; give the learner a new RelCon(distance) to train on")
         if self.motion_only: x = x - x.mean(-1, keepdim=True)
         d = motif_distances(self.distance, x, anchors, candidates, self.attention) if isinstance(self.distance, MotifDistance) else self.distance(x, anchors, candidates)
-        if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave a {type(d).__name__} {tuple(getattr(d, 'shape', ()))}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
+        if not isinstance(d, Tensor) or d.shape!=candidates.shape: raise ValueError(f"`distance` gave a {type(d).__name__}{f' of shape {tuple(d.shape)}' if hasattr(d, 'shape') else ''}; wanted a tensor (A, K) = {tuple(candidates.shape)}")
         return check_distances(d)
 
     def before_fit(self):

@@ -11,6 +11,7 @@ __all__ = ['classification_metrics', 'regression_metrics', 'evaluation_splits', 
 # %% ../nbs/11_evaluation.ipynb #d289cfc5
 import warnings
 from dataclasses import dataclass
+from inspect import signature
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -27,7 +28,7 @@ from .core import Segments, as_column, check_count, check_switch, is_whole, subj
 from .data import resample_segments
 from .splits import check_splits, subject_folds, subject_splits
 from .provenance import known_of
-from .learner import get_embeddings, load_encoder, pretrained_on, validation_transform
+from .learner import embeddings_of, load_encoder, pretrained_on, validation_transform
 from .probes import check_options, finetunings, options_of, protocols, regressions
 
 # %% ../nbs/11_evaluation.ipynb #492367ff
@@ -116,7 +117,7 @@ def _features(encoder, segs, protocol, resample, any_length, progress):
     if isinstance(encoder, (Learner,nn.Module)):
         known = known_of(encoder)
         segs = match_segments(segs, known.get('rate'), known.get('length'), resample, any_length)
-        Z = _inputs(encoder, segs.X) if protocol in finetunings else _check_embeddings(get_embeddings(encoder, segs, progress=progress), len(segs))
+        Z = _inputs(encoder, segs.X) if protocol in finetunings else _check_embeddings(embeddings_of(encoder, segs, progress=progress), len(segs))
     elif _is_transformer(encoder): return partial(_fitted_embeddings, encoder, segs.X)
     else: Z = _check_embeddings(encoder(segs.X.copy()) if callable(encoder) else encoder, len(segs))                # a copy: functions may write into it
     return lambda rows: Z
@@ -133,8 +134,12 @@ def _fitted_embeddings(transformer, X, rows):
     except TypeError as e: raise ValueError(f"`encoder` is a {type(transformer).__name__} that scikit-learn cannot clone ({e}); wanted an instance with get_params, as its BaseEstimator gives") from None
     return _check_embeddings(fresh.fit(X[rows].copy()).transform(X.copy()), len(X))
 
+def _array_of(Z):
+    "A tensor's numbers, of a precision that NumPy has"
+    return Z.detach().cpu().to(torch.promote_types(Z.dtype, torch.float32) if Z.is_floating_point() else Z.dtype).numpy()
+
 def _check_embeddings(Z, n, says='gives'):
-    try: Z = Z.detach().cpu().numpy() if isinstance(Z, torch.Tensor) else np.asarray(Z)
+    try: Z = _array_of(Z) if isinstance(Z, torch.Tensor) else np.asarray(Z)
     except (TypeError, ValueError): Z = np.array(None)
     if Z.ndim!=2 or len(Z)!=n or Z.dtype.kind not in 'fiu' or not Z.shape[1]: raise ValueError(f"`encoder` {says} {Z.dtype} of shape {Z.shape}; wanted numbers (N, E), a row for each of {n} segments")
     if not np.isfinite(Z).all(): raise ValueError(f"`encoder` {says} NaN or infinity in {(~np.isfinite(Z).all(1)).sum()} of {n} segments")
@@ -153,9 +158,11 @@ def unseen_fold(encoder,      # Learner, file, or what `load_encoder` gives
     "The probe is fitted on people whom the encoder learned from and tested on the others. Raises ValueError where there are no others"
     _check_segments(segs)
     encoder = load_encoder(encoder) if isinstance(encoder, (str,Path)) else encoder
+    if not isinstance(encoder, (Learner,nn.Module)): raise ValueError(f"`encoder` is a {type(encoder).__name__}; wanted a Learner, a file of weights, or what `load_encoder` gives")
     seen = _seen(encoder, segs.subject)
+    if not pretrained_on(encoder): raise ValueError("`encoder` does not tell whose recordings trained it; wanted one that a learner made of `Segments` or with `subject=`, or its file")
     if seen.all():     raise ValueError("`encoder` was pretrained on all of these people; wanted some whom it has not met, who are tested")
-    if not seen.any(): raise ValueError("`encoder` was pretrained on none of these people, as far as it is known: they are all strangers, and any other `folds` will do, such as 5")
+    if not seen.any(): raise ValueError("`encoder` was pretrained on none of these people: they are all strangers, and any other `folds` will do, such as 5")
     return [(np.flatnonzero(seen).tolist(), np.flatnonzero(~seen).tolist())]
 
 # %% ../nbs/11_evaluation.ipynb #ea640d44
@@ -176,11 +183,10 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
              **options                  # Of the protocol: Cs, max_iter; alphas; hidden, epochs, patience; epochs, lr, bs
             )->pd.DataFrame:            # A row a fold, their mean and sd, and all answers pooled, for segments and for workouts; with `predictions` a pair of tables
     "Score an encoder on people that its probe has not seen. Raises ValueError for malformed input"
-    if isinstance(encoder, dict):
-        return _side_by_side(encoder, segs, protocol, dict(target=target, folds=folds, workout=workout, pool=pool, valid_pct=valid_pct, n_labels=n_labels, seed=seed,
-                                                           resample=resample, any_length=any_length, predictions=predictions, progress=progress), options)
-    encoder = _check_encoder(encoder, protocol, segs)
-    _check_settings(protocol, pool, n_labels, seed, dict(resample=resample, any_length=any_length, predictions=predictions, progress=progress), options)
+    settings = dict(target=target, folds=folds, workout=workout, pool=pool, valid_pct=valid_pct, n_labels=n_labels, seed=seed, resample=resample, any_length=any_length, predictions=predictions, progress=progress)
+    _check_segments(segs)
+    if isinstance(encoder, dict): return _side_by_side(encoder, segs, protocol, settings, options)
+    encoder = _checked(encoder, segs, protocol, settings, options)
     y = _check_target(segs, target, protocol)
     task = _Task(segs, y, None if protocol in regressions else np.unique(y), _check_workout(segs, workout, y, protocol), pool, _seen(encoder, segs.subject))
     splits = evaluation_splits(segs.subject, folds, valid_pct, seed)
@@ -259,20 +265,27 @@ def _listed(values): return ', '.join(map(str, np.unique(values)))
 def _check_segments(segs):
     if not isinstance(segs, Segments): raise ValueError(f"`segs` is a {type(segs).__name__}; wanted `Segments`, which know each segment's subject")
 
-def _check_encoder(encoder, protocol, segs):
-    "The encoder, loaded if it is a file"
-    _check_segments(segs)
+def _check_protocol(protocol):
     if not isinstance(protocol, str) or protocol not in protocols: raise ValueError(f"`protocol` is {protocol!r}; known are {', '.join(map(repr, protocols))}")
+
+def _checked(encoder, segs, protocol, settings, options):
+    "The encoder, loaded if it is a file, with all that `evaluate` is told beside it"
+    _check_protocol(protocol)
+    _check_settings(protocol, options, **settings)
+    _check_target(segs, settings['target'], protocol)
+    return _check_encoder(encoder, protocol, len(segs))
+
+def _check_encoder(encoder, protocol, n):
     if isinstance(encoder, type): raise ValueError(f"`encoder` is the class {encoder.__name__}; wanted an instance of it")
     if isinstance(encoder, (str,Path)): encoder = load_encoder(encoder)
     if protocol in finetunings and not isinstance(encoder, (Learner,nn.Module)): raise ValueError(f"`encoder` is a {type(encoder).__name__}; protocol {protocol!r} wants a network: a file of weights, an encoder or a Learner")
     if isinstance(encoder, (Learner,nn.Module)) or _is_transformer(encoder) or callable(encoder): return encoder
-    if not isinstance(encoder, (np.ndarray,torch.Tensor,list,pd.DataFrame)): raise ValueError(f"`encoder` is {encoder!r:.80}; wanted a file of weights, an encoder, a Learner, a function of X, embeddings (N, E), or a transformer")
-    return _check_embeddings(encoder, len(segs), 'is')
+    if not (hasattr(encoder, '__array__') or isinstance(encoder, (list,tuple))): raise ValueError(f"`encoder` is {encoder!r:.80}; wanted a file of weights, an encoder, a Learner, a function of X, embeddings (N, E), or a transformer")
+    return _check_embeddings(encoder, n, 'is')
 
-def _check_settings(protocol, pool, n_labels, seed, switches, options):
+def _check_settings(protocol, options, pool, n_labels, seed, resample, any_length, predictions, progress, **_):
     check_options(protocol, options)
-    for name,value in switches.items(): check_switch(name, value)
+    for name,value in dict(resample=resample, any_length=any_length, predictions=predictions, progress=progress).items(): check_switch(name, value)
     poolings = ('mean','median') if protocol in regressions else ('mean','vote','geometric')
     if pool not in poolings: raise ValueError(f"`pool` is {pool!r}; protocol {protocol!r} knows {', '.join(map(repr, poolings))}")
     if n_labels is not None and protocol in regressions: raise ValueError(f"`n_labels` is {n_labels!r}, but protocol {protocol!r} knows no classes, of which to take so many; wanted None")
@@ -309,21 +322,21 @@ def _named(name, f, *args, **kw):
     try: return f(*args, **kw)
     except ValueError as e: raise ValueError(f"encoder {name!r}: {e}") from None
 
-def _checked(encoders, segs, protocol):
-    "{name: encoder} and {name: protocol}, each checked before the first is fitted"
+def _each_checked(encoders, segs, protocol, settings, options):
+    "{name: (encoder, protocol, the options that it knows)}, all checked before the first is fitted"
     if not encoders: raise ValueError("`encoder` is an empty dict; wanted names and encoders")
     of = protocol if isinstance(protocol, dict) else dict.fromkeys(encoders, protocol)
     if of.keys()!=encoders.keys(): raise ValueError(f"`protocol` names {', '.join(map(repr, of))}; wanted one for each of {', '.join(map(repr, encoders))}")
-    return {name: _named(name, _check_encoder, e, of[name], segs) for name,e in encoders.items()}, of
-
-def _side_by_side(encoders, segs, protocol, kw, options):
-    "The tables of several encoders"
-    checked, of = _checked(encoders, segs, protocol)
+    for p in of.values(): _check_protocol(p)
     unknown = [k for k in options if not any(k in options_of(p) for p in of.values())]
     if unknown: raise ValueError(f"`{unknown[0]}` is no option of {', '.join(map(repr, dict.fromkeys(of.values())))}; there are {', '.join(sorted(set().union(*map(options_of, of.values()))))}")
-    def known_to(p): return {k: v for k,v in options.items() if k in options_of(p)}
-    out = {name: _named(name, evaluate, e, segs, protocol=of[name], **kw, **known_to(of[name])) for name,e in checked.items()}
-    if not kw['predictions']: return pd.concat(out, names=['encoder'])
+    known = {name: {k: v for k,v in options.items() if k in options_of(p)} for name,p in of.items()}
+    return {name: (_named(name, _checked, e, segs, of[name], settings, known[name]), of[name], known[name]) for name,e in encoders.items()}
+
+def _side_by_side(encoders, segs, protocol, settings, options):
+    "The tables of several encoders"
+    out = {name: _named(name, evaluate, e, segs, protocol=p, **settings, **known) for name,(e,p,known) in _each_checked(encoders, segs, protocol, settings, options).items()}
+    if not settings['predictions']: return pd.concat(out, names=['encoder'])
     tables, answers = ({name: o[i] for name,o in out.items()} for i in (0, 1))
     return pd.concat(tables, names=['encoder']), pd.concat(answers, names=['encoder']).reset_index('encoder').reset_index(drop=True)
 
@@ -352,19 +365,26 @@ def label_efficiency(encoder,             # As for `evaluate`, a dict of them in
                      n_labels:tuple=(1,5,10,50), # Labelled segments a class
                      repeats:int=3,       # Draws of segments and folds, each with the next seed
                      seed:int=0,
+                     protocol='linear',   # As for `evaluate`
                      **kwargs             # Of `evaluate`
                     )->pd.DataFrame:
     "The tables of `evaluate` with few labels, indexed by n_labels and repeat too. Raises ValueError for malformed input"
     if np.ndim(n_labels)!=1 or not len(n_labels) or len(set(n_labels))<len(n_labels): raise ValueError(f"`n_labels` is {n_labels!r}; wanted a list of one number or more, each once")
     check_count('repeats', repeats), check_count('seed', seed, 0)
+    for n in n_labels: check_count('n_labels', n)
     if kwargs.get('predictions'): raise ValueError("`predictions` is for `evaluate`; a curve of label efficiency has none")
-    for name in ('resample','any_length'): check_switch(name, kwargs.get(name, False))
-    protocol = kwargs.pop('protocol', 'linear')
+    _check_segments(segs)
+    defaults = {name: p.default for name,p in signature(evaluate).parameters.items() if p.default is not p.empty and name not in ('protocol','n_labels','seed')}
+    settings = {name: kwargs.pop(name, default) for name,default in defaults.items()}
+    all_of_it = settings|dict(n_labels=n_labels[0], seed=seed)
     if isinstance(encoder, dict):
-        checked, of = _checked(encoder, segs, protocol)
-        return pd.concat({name: _named(name, label_efficiency, e, segs, n_labels, repeats, seed, protocol=of[name], **kwargs) for name,e in checked.items()}, names=['encoder'])
-    encoder = _check_encoder(encoder, protocol, segs)
-    if protocol not in finetunings and not _is_transformer(encoder):                             # embed once
-        features = _features(encoder, segs, protocol, kwargs.pop('resample', False), kwargs.pop('any_length', False), kwargs.get('progress', False))
-        encoder = _Embedded(features(None), dict(subjects=pretrained_on(encoder)))
-    return pd.concat({(n, i): evaluate(encoder, segs, protocol=protocol, n_labels=n, seed=seed+i, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])
+        of = _each_checked(encoder, segs, protocol, all_of_it, kwargs)
+        return pd.concat({name: _named(name, label_efficiency, e, segs, n_labels, repeats, seed, p, **settings, **known) for name,(e,p,known) in of.items()}, names=['encoder'])
+    encoder = _checked(encoder, segs, protocol, all_of_it, kwargs)
+    if protocol not in finetunings and not _is_transformer(encoder): encoder = _embedded_once(encoder, segs, protocol, settings)
+    return pd.concat({(n, i): evaluate(encoder, segs, protocol=protocol, n_labels=n, seed=seed+i, **settings, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])
+
+def _embedded_once(encoder, segs, protocol, settings):
+    "Embeddings in place of an encoder that would make the same ones each time"
+    features = _features(encoder, segs, protocol, *(settings[name] for name in ('resample','any_length','progress')))
+    return _Embedded(features(None), dict(subjects=pretrained_on(encoder)))

@@ -42,7 +42,7 @@ def about_machine()->str:
     return f'{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}'
 
 def _processor():
-    "Its name; where a virtual machine tells a whole line of processors alone, with family and model, which tell slow ones from fast"
+    "Its name, with family and model where they are told: a virtual machine may name a whole line of processors, slow ones and fast"
     info, told = Path('/proc/cpuinfo'), {}
     for line in info.read_text().splitlines() if info.exists() else []: told.setdefault(*map(str.strip, line.partition(':')[::2]))
     if 'model name' not in told: return platform.processor() or platform.machine()

@@ -37,7 +37,7 @@ from .core import Segments, check_count, check_number, check_rate, check_windows
 from .splits import subject_splits
 from .monitor import KeepBest
 from .models import MeanOverTime
-from .learner import embed_segments, encoder_of, plain_adam
+from .learner import check_precision, embed_segments, encoder_of, plain_adam
 
 # %% ../nbs/10_probes.ipynb #cbb6d10c
 def hand_features(X,               # (N, 3, L) in g, or `Segments`
@@ -91,7 +91,7 @@ def _regression(features, y, fit, valid, seed=0, refit=True, alphas=tuple(10.**n
 def _mlp(features, y, fit, valid, seed=0, refit=True, hidden=512, epochs=100, patience=10):
     Z = features(fit)
     scaler = StandardScaler().fit(Z[fit])
-    net, best, kept, since = MLPClassifier((hidden,), random_state=np.random.RandomState(seed)), -1., None, 0      # one that goes on: of a number each epoch would be shuffled alike
+    net, best, kept, since = MLPClassifier((hidden,), random_state=np.random.RandomState(seed)), -1., None, 0      # its state goes on; an int would shuffle every epoch alike
     for epoch in range(epochs):
         net.partial_fit(scaler.transform(Z[fit]), y[fit], classes=np.unique(y[fit]))
         score = _macro_f1(y[valid], net.predict(scaler.transform(Z[valid])))
@@ -114,6 +114,7 @@ class _FinetunedRegressor:
 def _network(encoder, head):
     "A copy of the encoder's backbone, the mean over time, and the layers that `head` makes for so many features"
     model = encoder_of(encoder)
+    check_precision(model, 'encoder')
     if not (hasattr(model, 'backbone') and hasattr(model, 'head_nf')): raise ValueError(f"`encoder` is a {type(model).__name__}; to be fine-tuned it needs a `backbone` and a `head_nf`, as tsai's architectures and RelConResNet34 have")
     return nn.Sequential(OrderedDict(backbone=deepcopy(model.backbone), head=nn.Sequential(MeanOverTime(), *head(model.head_nf)))).requires_grad_(True)
 

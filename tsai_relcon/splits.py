@@ -51,7 +51,8 @@ def subject_folds(subject:np.ndarray,  # (N,) who wore the sensor
     n = len(np.unique(subject))
     if folds=='loso': folds, seed = n, None
     elif not is_whole(folds): raise ValueError(f"`folds` is {folds!r}; wanted a whole number, 'loso' to leave one subject out, or (for `evaluate`) a list of (training rows, test rows)")
-    if not 2<=folds<=n: raise ValueError(f"`folds` is {folds}; {n} subjects make {'2' if n==2 else f'2 to {n}'} folds" if n>1 else f"`subject` names one person only ({subject[0]}); folds by subject take two or more")
+    if n<2:            raise ValueError(f"`subject` names one person only ({subject[0]}); folds by subject take two or more")
+    if not 2<=folds<=n: raise ValueError(f"`folds` is {folds}; {n} subjects make at least 2 folds and at most {n}")
     split = GroupKFold(folds) if seed is None else GroupKFold(folds, shuffle=True, random_state=seed)
     return [(list(map(int, train)), list(map(int, test))) for train,test in split.split(subject, groups=subject)]
 

@@ -266,7 +266,7 @@ class RelConDistance(BasePairwiseTransformerPanel):
     ----------
     weights : str, path or MotifDistance, optional (default=None)
         File of `save_weights`, a network, or the name of a plain distance: 'spectrum', 'euclidean', 'dtw'. None: the network is fitted, by reconstruction, each time distances are asked for,
-        on the second panel (of k nearest neighbours the training set) or the only one.
+        on the second panel (of k nearest neighbours the training set) or the only one. Of a network that was fitted without gravity, as that of `motion_learner`, gravity is taken out here too.
     symmetrize : {None, 'mean', 'min', 'max'} (default=None)
         Of both directions. None: entry (i, j) is the distance of anchor i from candidate j.
     kernel : {None, 'gaussian'} (default=None)
