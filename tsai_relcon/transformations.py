@@ -352,6 +352,18 @@ class RelConDistance(BasePairwiseTransformerPanel):
         return [dict(weights="spectrum"), dict(weights=None, epochs=1, nf=4), dict(weights="euclidean", symmetrize="mean", kernel="gaussian", gamma=.1)]
 
 # %% ../nbs/13_transformations.ipynb #7d349227
+_of_heads = {
+    "authors": ["tsai_relcon"],
+    "maintainers": ["tsai_relcon"],
+    "python_dependencies": ["torch", "fastai"],
+    "X_inner_mtype": "numpy3D",
+    "capability:multivariate": True,
+    "capability:missing_values": False,
+    "capability:unequal_length": False,
+    "capability:random_state": True,
+    "property:randomness": "derandomized",
+}
+
 class _EncoderAndHead:
     "What classifier and regressor share: arguments, the encoder, who is held out, the embeddings"
     def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=None, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
@@ -440,18 +452,7 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
     (2,)
     """
 
-    _tags = {
-        "authors": ["tsai_relcon"],
-        "maintainers": ["tsai_relcon"],
-        "python_dependencies": ["torch", "fastai"],
-        "X_inner_mtype": "numpy3D",
-        "capability:multivariate": True,
-        "capability:missing_values": False,
-        "capability:unequal_length": False,
-        "capability:predict_proba": True,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
-    }
+    _tags = _of_heads | {"capability:predict_proba": True}
 
     def _fit(self, X, y):
         self._check_head(("linear","mlp","finetune"))
@@ -503,17 +504,7 @@ class RelConRegressor(_EncoderAndHead, BaseRegressor):
     (2,)
     """
 
-    _tags = {
-        "authors": ["tsai_relcon"],
-        "maintainers": ["tsai_relcon"],
-        "python_dependencies": ["torch", "fastai"],
-        "X_inner_mtype": "numpy3D",
-        "capability:multivariate": True,
-        "capability:missing_values": False,
-        "capability:unequal_length": False,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
-    }
+    _tags = _of_heads
 
     def _fit(self, X, y):
         self._check_head(("linear","finetune"))
