@@ -129,10 +129,8 @@ def about_passes(pretrained):
 
 def about_steps(runs):
     "Lines: which runs were as long as another seed's, whatever the clock said"
-    of = {}
-    for r in runs:
-        if r['stage']=='pretrain' and 'steps_of' in r: of.setdefault(r['steps_of'], []).append(f"{says(r['name'])} (seed {r['seed']})")
-    return [f"- Machines differ in speed. These runs, on a faster one, made as many steps as seed {seed} had made in its minutes, and so did the fits of their distances: {'; '.join(names)}." for seed,names in of.items()]
+    names = [f"{says(r['name'])} (seed {r['seed']}, as seed {r['steps_of']})" for r in runs if r['stage']=='pretrain' and 'steps_of' in r]
+    return [f"- Machines differ in speed. These runs, on a faster one, made as many steps as another seed had made in its minutes, and so did the fits of their distances: {'; '.join(names)}."] if names else []
 
 def in_short(scores, order): return ['## In short', '', 'First three of each column, then the paper\'s recipe and the encoder untrained; segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 

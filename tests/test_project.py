@@ -169,7 +169,7 @@ def test_runs_of_so_many_steps_say_so(segs, tmp_path, benchmarks, monkeypatch):
     runs = [json.loads(f.read_text()) for f in sorted((tmp_path/'results/methods').glob('*.json'))]
     assert [(r['stage'], r['seed'], r.get('steps_of')) for r in runs]==[('distance', 0, None), ('distance', 1, 0), ('pretrain', 0, None), ('pretrain', 1, 0)]
     (line,) = about_steps(runs)
-    assert 'as many steps as seed 0' in line and line.endswith('AugPred (seed 1).') and not about_steps(runs[::2])
+    assert line.endswith('AugPred (seed 1, as seed 0).') and not about_steps(runs[::2])
 
 def test_a_cycle_of_so_many_steps(few, benchmarks):
     from corpora import fit_for
@@ -232,6 +232,9 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     assert f"ahead of that control on speed ({means('mobgap speed_mps')}), and with these {how_many[len(both)]} on stride time ({means('moving_reality stride_time_s')})" + ''.join(f', where its third has {r}' for r in third) in text
     assert f"({how_many[len(both)]}; in the same time" in text and f"one seed (SimCLR {how_many[len(wharf('simclr_lr0.001'))].split()[0]})" in text
     def tuned(name, task): return json.loads((root/f'results/methods/finetune_gait_{name}_seed0.json').read_text())['scores'][task]['segment']['mean'] - seeds_of(name)['0'][task]['segment']['mean']
+    def fine_tuned(name, task): return json.loads((root/f'results/methods/finetune_{name}_seed0.json').read_text())['scores'][task]['segment']['mean']
+    four = {'`joint_learner`': 'ours', 'AugPred': 'augpred', "the paper's recipe": 'relcon', 'SimCLR': 'simclr'}
+    assert '; '.join(f"{says} {shown(fine_tuned(name, 'motionsense'))} and {shown(fine_tuned(name, 'hapt'))} (frozen {shown(seeds_of(name)['0']['motionsense']['segment']['mean'])} and {shown(seeds_of(name)['0']['hapt']['segment']['mean'])})" for says,name in four.items())+'.' in text
     six = [name for name in of_readme.values() if (root/f'results/methods/finetune_gait_{name}_seed0.json').exists()]
     assert f"Stride time gained by it with {sum(tuned(n, 'moving_reality stride_time_s')>0 for n in six)} of {len(six)} methods, speed lost with {sum(tuned(n, 'mobgap speed_mps')<0 for n in six)} of {len(six)};" in text
     of = {'AugPred': 'augpred_lr0.003', '`joint_learner`': 'ours_lr0.001', 'SimCLR': 'simclr_lr0.001', 'by hand': 'by_hand', "the paper's recipe": 'relcon_lr0.001', 'masked values': 'mvp_lr0.001', 'REBAR': 'rebar_lr0.003', 'untrained': 'untrained'}
