@@ -69,7 +69,7 @@ def test_gait_report(weights, tmp_path):
     ("`distance` is 'Euclid', which is no file, and none of 'euclidean'", ['relcon-pretrain','mobgap','OUT','--distance','Euclid']), ('`seed` is -1', ['relcon-pretrain','mobgap','OUT','--seed','-1']),
     ('`width`', ['relcon-pretrain','mobgap','OUT','--width','0']), ('`epochs`', ['relcon-pretrain','mobgap','OUT','--epochs','0']), ('`lr`', ['relcon-pretrain','mobgap','OUT','--lr','nan']),
     ('subject', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','none']), ('`axes`', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--axes','x,y']),
-    ('none of these people', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','unseen']), ('no whole npz', ['relcon-embed','W','NPZ','z.npz']),
+    ('does not tell whose recordings trained it', ['relcon-evaluate','W','CSV','--unit','m/s2','--subject','file','--folds','unseen']), ('no whole npz', ['relcon-embed','W','NPZ','z.npz']),
     ('`overlap`', ['relcon-embed','W','mobgap','z.npz','--overlap','half']), ('is a file', ['relcon-evaluate','W','mobgap','--out','FILE']),
     ('required', ['relcon-embed','W'])])
 def test_bad_input_is_one_line_and_exit_code_2(says, args, weights, csvs, tmp_path, monkeypatch, capsys):
