@@ -112,7 +112,7 @@ def about(runs):
     return ['# Methods', '', f"{min(r['date'] for r in runs)} to {max(r['date'] for r in runs)}; {'; '.join(sorted({r['machine'] for r in runs}))}; the commands are at the end.", '',
             f"Each encoder (width {s['width']}, {length} samples at {rate:g} Hz) was pretrained for {s['minutes']:g} minutes of one thread, a learned distance {s['distance_minutes']:g} minutes beforehand"
             + (f", on {' or '.join(map(str, people))} people ({min(r['segments'] for r in n):,} to {max(r['segments'] for r in n):,} segments; the data are at the end)" if n else '') + ". It is judged on people of other sets, whom no pretraining has met, in 5 folds by person (3 where there are three people: mobgap).", '',
-            f"- *The paper's recipe* is its loss, its distance and its candidates, in our batches and with our optimiser and rate ([anchors.md](anchors.md) has its batches). Its distance, too, had minutes: one cycle at {s['distance_lr']:g}, less than a pass over the data, its last step kept (the paper: ten epochs at 0.001, the best kept).",
+            f"- *The paper's recipe* is its loss, its distance and its candidates, in our batches and with our optimiser and rate ([anchors.md](anchors.md) has its batches). Its distance, too, had minutes: one cycle at {s['distance_lr']:g} (how many steps of 64 segments they were enough for stands with the costs), its last step kept (the paper: ten epochs at 0.001, the best kept).",
             "- *joint_learner* is what we made of it: SimCLR's loss of two views, AugPred's questions about them, and RelCon's ranking by a distance of motion, weighted 0.3.",
             "- It is judged somewhat too kindly. Its distance, and the ranking beside SimCLR's loss, were chosen on people held out of pretraining ([levers.md](levers.md)), among more settings than any other method had; of the others only the rate of learning was chosen, there too. Its stretches of three quarters, AugPred's questions and drawing by motion were set together when first scores of SimCLR, AugPred and the paper's recipe stood in this table, and were looked at on the people held out only afterwards. There, after eight minutes and with all labels, it is level with SimCLR and with features by hand.",
             *about_passes(n), *about_steps(runs),
@@ -130,7 +130,7 @@ def about_passes(pretrained):
 def about_steps(runs):
     "Lines: which runs were as long as another seed's, whatever the clock said"
     names = [f"{says(r['name'])} (seed {r['seed']}, as seed {r['steps_of']})" for r in runs if r['stage']=='pretrain' and 'steps_of' in r]
-    return [f"- Machines differ in speed. These runs, on a faster one, made as many steps as another seed had made in its minutes, and so did the fits of their distances: {'; '.join(names)}."] if names else []
+    return [f"- Machines differ in speed. These runs, on another, made as many steps as another seed had made in its minutes, and so did the fits of their distances: {'; '.join(names)}."] if names else []
 
 def in_short(scores, order): return ['## In short', '', 'First three of each column, then the paper\'s recipe and the encoder untrained; segments, frozen (of labels 5 a class fit, and 5 of other people choose how strong a probe is regularised):', '', *leaders(scores, order, to_choose)] if 'frozen' in set(scores.stage) else []
 

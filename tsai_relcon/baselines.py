@@ -20,7 +20,6 @@ from torch import Tensor
 from fastcore.meta import delegates
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from fastai.optimizer import Adam
 from fastai.torch_core import no_random
 from .augment import augmentations_of, aug_pred_tasks, disturb_by_task, not_asked, samples_asked_about
 from .batches import GroupDL
@@ -295,7 +294,7 @@ def rebar_learner(dls:DataLoaders,        # Of `relcon_dls`
                   **kwargs
                  )->Learner:
     "A Learner that pretrains an encoder by REBAR. Raises ValueError for dls without groups"
-    check_known(rebar_learner, kwargs), check_opt_func(kwargs.get('opt_func', Adam)), check_dls(dls)
+    check_known(rebar_learner, kwargs), check_opt_func(kwargs), check_dls(dls)
     cbs = check_cbs(cbs)
     check_first_fit(distance, distance_epochs, distance_lr, cbs, 'masked_learner')
     _check_alpha(alpha), _check_companions(dls, alpha)

@@ -186,8 +186,7 @@ def evaluate(encoder,                   # File, encoder, Learner, function of X,
     settings = dict(target=target, folds=folds, workout=workout, pool=pool, valid_pct=valid_pct, n_labels=n_labels, seed=seed, resample=resample, any_length=any_length, predictions=predictions, progress=progress)
     _check_segments(segs)
     if isinstance(encoder, dict): return _side_by_side(encoder, segs, protocol, settings, options)
-    encoder = _checked(encoder, segs, protocol, settings, options)
-    y = _check_target(segs, target, protocol)
+    encoder, y = _checked(encoder, segs, protocol, settings, options)
     task = _Task(segs, y, None if protocol in regressions else np.unique(y), _check_workout(segs, workout, y, protocol), pool, _seen(encoder, segs.subject))
     splits = evaluation_splits(segs.subject, folds, valid_pct, seed)
     if task.seen.any() and any(task.seen[test].any() for *_,test in splits): tell("the encoder was pretrained on some of the people who are tested here, by their names (column `seen`): the score is not one for strangers; see `unseen_fold`")
@@ -269,11 +268,11 @@ def _check_protocol(protocol):
     if not isinstance(protocol, str) or protocol not in protocols: raise ValueError(f"`protocol` is {protocol!r}; known are {', '.join(map(repr, protocols))}")
 
 def _checked(encoder, segs, protocol, settings, options):
-    "The encoder, loaded if it is a file, with all that `evaluate` is told beside it"
+    "The encoder, loaded if it is a file, and the target; all else that `evaluate` is told is checked too"
     _check_protocol(protocol)
     _check_settings(protocol, options, **settings)
-    _check_target(segs, settings['target'], protocol)
-    return _check_encoder(encoder, protocol, len(segs))
+    y = _check_target(segs, settings['target'], protocol)
+    return _check_encoder(encoder, protocol, len(segs)), y
 
 def _check_encoder(encoder, protocol, n):
     if isinstance(encoder, type): raise ValueError(f"`encoder` is the class {encoder.__name__}; wanted an instance of it")
@@ -331,7 +330,7 @@ def _each_checked(encoders, segs, protocol, settings, options):
     unknown = [k for k in options if not any(k in options_of(p) for p in of.values())]
     if unknown: raise ValueError(f"`{unknown[0]}` is no option of {', '.join(map(repr, dict.fromkeys(of.values())))}; there are {', '.join(sorted(set().union(*map(options_of, of.values()))))}")
     known = {name: {k: v for k,v in options.items() if k in options_of(p)} for name,p in of.items()}
-    return {name: (_named(name, _checked, e, segs, of[name], settings, known[name]), of[name], known[name]) for name,e in encoders.items()}
+    return {name: (_named(name, _checked, e, segs, of[name], settings, known[name])[0], of[name], known[name]) for name,e in encoders.items()}
 
 def _side_by_side(encoders, segs, protocol, settings, options):
     "The tables of several encoders"
@@ -380,7 +379,7 @@ def label_efficiency(encoder,             # As for `evaluate`, a dict of them in
     if isinstance(encoder, dict):
         of = _each_checked(encoder, segs, protocol, all_of_it, kwargs)
         return pd.concat({name: _named(name, label_efficiency, e, segs, n_labels, repeats, seed, p, **settings, **known) for name,(e,p,known) in of.items()}, names=['encoder'])
-    encoder = _checked(encoder, segs, protocol, all_of_it, kwargs)
+    encoder, _ = _checked(encoder, segs, protocol, all_of_it, kwargs)
     if protocol not in finetunings and not _is_transformer(encoder): encoder = _embedded_once(encoder, segs, protocol, settings)
     return pd.concat({(n, i): evaluate(encoder, segs, protocol=protocol, n_labels=n, seed=seed+i, **settings, **kwargs) for n in n_labels for i in range(repeats)}, names=['n_labels','repeat'])
 

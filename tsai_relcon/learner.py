@@ -96,8 +96,9 @@ def check_cbs(cbs)->list:
         if not isinstance(cb, Callback) and not (isinstance(cb, type) and issubclass(cb, Callback)): raise ValueError(f"`cbs` has {cb!r:.80}; wanted callbacks of fastai")
     return cbs
 
-def check_opt_func(opt_func):
-    "Raises ValueError for what makes no optimiser of fastai's: a fit would say so, but one of a distance may come first"
+def check_opt_func(options):
+    "Raises ValueError for an `opt_func` among options for fastai's `Learner` that makes no optimiser of fastai's: a fit would say so, but one of a distance may come first"
+    opt_func = options.get('opt_func', Adam)
     if isinstance(opt_func, type) and issubclass(opt_func, torch.optim.Optimizer): raise ValueError(f"`opt_func` is torch's {opt_func.__name__}; wanted fastai's, or partial(OptimWrapper, opt=torch.optim.{opt_func.__name__})")
     if not callable(opt_func): raise ValueError(f"`opt_func` is {opt_func!r:.80}; wanted an optimiser of fastai's, such as Adam")
 
@@ -303,7 +304,7 @@ def relcon_learner(dls:DataLoaders,           # Of `relcon_dls`; or of tsai, who
                    **kwargs
                   )->Learner:
     "A Learner that pretrains an encoder by RelCon. Raises ValueError for a distance that does not fit the data"
-    check_known(relcon_learner, kwargs), check_opt_func(kwargs.get('opt_func', Adam)), check_dls(dls)
+    check_known(relcon_learner, kwargs), check_opt_func(kwargs), check_dls(dls)
     cbs = check_cbs(cbs)
     check_first_fit(distance, distance_epochs, distance_lr, cbs)
     method = partial(RelCon, tau=tau, attention=attention, motion_only=motion_only, gravity=gravity, candidates=candidates, loss=loss, nearest=nearest, shortlist=shortlist,

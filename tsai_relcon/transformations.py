@@ -119,6 +119,18 @@ def _check_counts(**counts):
         check_count(name, n)
 
 # %% ../nbs/13_transformations.ipynb #ad110c75
+_of_all = {
+    "authors": ["tsai_relcon"],
+    "maintainers": ["tsai_relcon"],
+    "python_dependencies": ["torch", "fastai"],
+    "X_inner_mtype": "numpy3D",
+    "capability:multivariate": True,
+    "capability:missing_values": False,
+    "capability:unequal_length": False,
+    "capability:random_state": True,
+    "property:randomness": "derandomized",
+}
+
 class RelConTransformer(BaseTransformer):
     """Embed each instance of a panel by a RelCon encoder.
 
@@ -166,22 +178,14 @@ class RelConTransformer(BaseTransformer):
     (40, 8)
     """
 
-    _tags = {
-        "authors": ["tsai_relcon"],
-        "maintainers": ["tsai_relcon"],
-        "python_dependencies": ["torch", "fastai"],
+    _tags = _of_all | {
         "scitype:transform-input": "Series",
         "scitype:transform-output": "Primitives",
         "scitype:instancewise": True,
         "X_inner_mtype": ["numpy3D", "pd-multiindex", "df-list"],
         "y_inner_mtype": "None",
-        "capability:multivariate": True,
-        "capability:missing_values": False,
-        "capability:unequal_length": False,
         "capability:unequal_length:removes": True,
         "capability:categorical_in_X": False,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
         "fit_is_empty": False,
     }
 
@@ -288,19 +292,7 @@ class RelConDistance(BasePairwiseTransformerPanel):
     (5, 7)
     """
 
-    _tags = {
-        "authors": ["tsai_relcon"],
-        "maintainers": ["tsai_relcon"],
-        "python_dependencies": ["torch", "fastai"],
-        "X_inner_mtype": "numpy3D",
-        "symmetric": False,
-        "pwtrafo_type": "distance",
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
-        "capability:multivariate": True,
-        "capability:missing_values": False,
-        "capability:unequal_length": False,
-    }
+    _tags = _of_all | {"symmetric": False, "pwtrafo_type": "distance"}
 
     def __init__(self, weights=None, symmetrize=None, kernel=None, gamma=1.0, epochs=5, lr=1e-3, nf=64, random_state=0):
         self.weights = weights
@@ -352,18 +344,6 @@ class RelConDistance(BasePairwiseTransformerPanel):
         return [dict(weights="spectrum"), dict(weights=None, epochs=1, nf=4), dict(weights="euclidean", symmetrize="mean", kernel="gaussian", gamma=.1)]
 
 # %% ../nbs/13_transformations.ipynb #7d349227
-_of_heads = {
-    "authors": ["tsai_relcon"],
-    "maintainers": ["tsai_relcon"],
-    "python_dependencies": ["torch", "fastai"],
-    "X_inner_mtype": "numpy3D",
-    "capability:multivariate": True,
-    "capability:missing_values": False,
-    "capability:unequal_length": False,
-    "capability:random_state": True,
-    "property:randomness": "derandomized",
-}
-
 class _EncoderAndHead:
     "What classifier and regressor share: arguments, the encoder, who is held out, the embeddings"
     def __init__(self, weights=None, head="linear", epochs=10, patience=3, lr=None, bs=16, subject=None, valid_pct=.25, nf=64, pretrain_epochs=10, distance=None, n_within=7, verbose=False, random_state=None):
@@ -452,7 +432,7 @@ class RelConClassifier(_EncoderAndHead, BaseClassifier):
     (2,)
     """
 
-    _tags = _of_heads | {"capability:predict_proba": True}
+    _tags = _of_all | {"capability:predict_proba": True}
 
     def _fit(self, X, y):
         self._check_head(("linear","mlp","finetune"))
@@ -504,7 +484,7 @@ class RelConRegressor(_EncoderAndHead, BaseRegressor):
     (2,)
     """
 
-    _tags = _of_heads
+    _tags = _of_all
 
     def _fit(self, X, y):
         self._check_head(("linear","finetune"))
