@@ -15,7 +15,7 @@ from tsai_relcon.baselines import (AugPred, MaskedDistance, MaskedReconstruction
 from tsai_relcon.batches import relcon_dls
 from tsai_relcon.callback import MotifReconstruction, check_finite, no_loss
 from tsai_relcon.distance import MotifDistance
-from tsai_relcon.learner import get_embeddings, load_encoder, motif_learner, motion_learner, relcon_learner, save_weights
+from tsai_relcon.learner import get_embeddings, joint_learner, load_encoder, motif_learner, motion_learner, relcon_learner, save_weights
 from tsai_relcon.losses import nt_xent
 from tsai_relcon.models import RelConResNet34
 from tsai_relcon.splits import subject_splits
@@ -142,7 +142,7 @@ def test_validation_is_the_same_every_time(dls, name):
 
 @pytest.mark.parametrize('name', ['simclr','augpred','mvp'])
 def test_dls_of_tsai(few, name):
-    dls = get_ts_dls(few.X, splits=subject_splits(few.subject), bs=32, num_workers=0)
+    dls = get_ts_dls(few.X, splits=subject_splits(few.subject), bs=16, num_workers=0)
     learn = learners[name](dls)
     silently(learn, 1)
     assert np.isfinite(learn.recorder.values[-1][0])
@@ -335,6 +335,14 @@ def test_what_a_method_cannot_do_is_told_before_it_trains(few, dls):
     assert augpred_learner(relcon_dls(few.X[:,:,:44], np.arange(len(few))//8, n_groups=2, n_within=0, rate=50), **small)
     for make in (simclr_learner, augpred_learner, mvp_learner):
         with pytest.raises(ValueError, match='`bs` is 1; wanted a whole number, 2 or more'): make(dls, bs=1, **small)
+
+@pytest.mark.parametrize('make,usual', [(simclr_learner,128), (augpred_learner,256), (mvp_learner,256), (joint_learner,128), (motif_learner,64), (masked_learner,64)])
+def test_segments_a_batch(make, usual, dls, few):
+    made_by_tsai = get_ts_dls(few.X, splits=subject_splits(few.subject), tfms=None, bs=48, num_workers=0)
+    options = dict(by_motion=False) | (dict(arch_config=dict(nf=2)) if make not in (motif_learner, masked_learner) else {}) | (dict(distance='spectrum') if make is joint_learner else {})
+    def bs(*args, **kw): return make(*args, **options, **kw).dls.train.bs
+    assert (bs(dls), bs(dls, bs=7), bs(made_by_tsai), bs(made_by_tsai, bs=48))==(usual, 7, 48, 48)
+    with pytest.raises(ValueError, match=r'`bs` is 7; `dls` stay as they are, in batches of 48: wanted get_ts_dls\(..., bs=7\), or bs=None'): bs(made_by_tsai, bs=7)
 
 def test_the_masked_distance_has_a_file(dls, tmp_path):
     masked = masked_learner(dls, MaskedDistance(nf=4, ks=5))

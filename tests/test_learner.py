@@ -167,7 +167,7 @@ def test_the_first_fit_is_flat_and_as_it_is_told(few, make, alone, method):
 
 def test_defaults_are_those_that_were_measured():
     has = {k: p.default for k,p in signature(joint_learner).parameters.items()}
-    assert (has['distance_lr'], has['distance_epochs'], has['bs'], has['weight'], has['aug_pred'], has['nearest'], has['shortlist'], has['gravity'])==(4e-3, 10, 128, .3, 4., 3, 8, .1)
+    assert (has['distance_lr'], has['distance_epochs'], has['weight'], has['aug_pred'], has['nearest'], has['shortlist'], has['gravity'])==(4e-3, 10, .3, 4., 3, 8, .1)
     assert set(mild_augmentations)=={'noise','scale','time_warp','permutation'}
 
 def of_callback(cb):
@@ -721,7 +721,7 @@ def test_augmentations_see_what_a_view_is_of(dls):
     assert relcon_learner(dls, 'spectrum', n_augment=1, crop=32, arch_config=dict(nf=2), fs=dict(mine=lambda x, generator=None: x*torch.hann_window(32, device=x.device), scale=scale))
 
 def test_compiled_models_do(dls, few, tmp_path):
-    labelled = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=16, num_workers=0)
+    labelled = get_ts_dls(few.X, few.labels, splits=subject_splits(few.subject), tfms=[None, TSClassification()], bs=8, num_workers=0)
     for of in (dls, labelled):
         learn = simclr_learner(of, bs=8, arch_config=dict(nf=2))
         z, encoder = get_embeddings(learn, few[:4]), encoder_of(learn)

@@ -68,7 +68,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    tau:float=.1,           # Temperature
                    n_augment:int=2,        # Augmentations of a view
                    projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
-                   bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
+                   bs:int=None,            # Segments a batch, of which the encoder sees two views each; None: 128, or as tsai's dls have it
                    fs:dict=None,           # Augmentations to draw from, by name; None: all eight, with `aug_pred` the five that it does not ask about
                    crop:int=None,          # A view is of a random stretch of so many samples; None: of the whole segment
                    by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
@@ -79,7 +79,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                   )->Learner:
     "A Learner that pretrains an encoder by SimCLR. Raises ValueError for malformed arguments"
     check_known(simclr_learner, kwargs)
-    dls = plain_dls(dls, bs, by_motion)
+    dls = plain_dls(dls, bs, 128, by_motion)
     cbs = check_cbs(cbs)
     if min(map(batch_size, dls.loaders))<2: raise ValueError("`dls` has batches of one segment, which has nothing to be compared with; wanted batches of two or more, to train and to validate")
     model = with_projection(make_encoder(dls, arch, arch_config), dls, projection, 0 if aug_pred is None else len(aug_pred_tasks))
@@ -109,7 +109,7 @@ class AugPred(DisturbedPretext):
 def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                     arch=RelConResNet34,    # Encoder: see `relcon_learner`
                     arch_config:dict=None,  # For the class, such as dict(nf=16)
-                    bs:int=256,             # Segments a batch, for dls of `relcon_dls`
+                    bs:int=None,            # Segments a batch; None: 256, or as tsai's dls have it
                     by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
                     metrics=task_accuracy,
                     cbs=None,
@@ -117,7 +117,7 @@ def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    )->Learner:
     "A Learner that pretrains an encoder by AugPred. Raises ValueError for malformed arguments"
     check_known(augpred_learner, kwargs)
-    dls = plain_dls(dls, bs, by_motion)
+    dls = plain_dls(dls, bs, 256, by_motion)
     cbs = check_cbs(cbs)
     if dls.len<samples_asked_about: raise ValueError(f"`dls` has segments of {dls.len} samples; AugPred asks about {samples_asked_about} or more, or there is nothing to cut in four and shuffle")
     encoder = make_encoder(dls, arch, arch_config)
@@ -220,7 +220,7 @@ class MaskedReconstruction(DisturbedPretext):
 def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                    net:MaskedDistance=None,  # None: a new one
                    share:float=.25,          # Of a segment, hidden
-                   bs:int=64,                # Segments a batch
+                   bs:int=None,              # Segments a batch; None: 64, or as tsai's dls have it
                    by_motion:bool=False,     # Draw them in proportion to their motion
                    opt_func=plain_adam,
                    cbs=None,
@@ -228,7 +228,7 @@ def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                   )->Learner:
     "A Learner that fits REBAR's distance; its best epoch is kept"
     check_known(masked_learner, kwargs)
-    dls = plain_dls(dls, bs, by_motion)
+    dls = plain_dls(dls, bs, 64, by_motion)
     cbs = check_cbs(cbs)
     if net is not None: check_network(net, MaskedDistance, dls, 'net')
     return Learner(dls, MaskedDistance(dls.vars) if net is None else net, loss_func=no_loss, opt_func=opt_func, cbs=[MaskedReconstruction(share), KeepBest('valid_loss')] + cbs, **kwargs)
@@ -351,7 +351,7 @@ def _mended_mvp():
 def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                 arch=RelConResNet34,    # Encoder: a class, called with (c_in, None), or a module with `backbone` and `head_nf`
                 arch_config:dict=None,  # For the class, such as dict(nf=16)
-                bs:int=256,             # Segments a batch, for dls of `relcon_dls`
+                bs:int=None,            # Segments a batch; None: 256, or as tsai's dls have it
                 r:float=.15,            # Share of the samples that are masked
                 by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls`
                 cbs=None,
@@ -360,7 +360,7 @@ def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
     "A Learner that pretrains an encoder by tsai's masked value prediction. Raises ValueError for malformed arguments, and for `metrics`, which tsai's callback would drop"
     if kwargs.pop('metrics', None): raise ValueError("`metrics` is given; tsai's callback drops metrics: its loss is what it shows")
     check_known(mvp_learner, kwargs)
-    dls = plain_dls(dls, bs, by_motion)
+    dls = plain_dls(dls, bs, 256, by_motion)
     cbs = check_cbs(cbs)
     check_number('r', r, 'a share of the samples from 0.01 to 0.75, which is what tsai can mask', lambda r: .01<=r<=.75)
     with tempfile.TemporaryDirectory() as folder: mvp = _mended_mvp()(r=r, save_best=False, target_dir=folder)     # it makes a folder, whether or not it saves

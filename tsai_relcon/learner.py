@@ -70,11 +70,13 @@ def _check_last_batch(dl, dls):
         bs = f'[{dls.train.bs}, {n}]' if dl is dls.valid else n
         raise ValueError(f"`dls` has {n} segments {'to validate' if dl is dls.valid else 'to train'} in batches of {dl.bs}, of which tsai's loader would give the last one empty; wanted another number, such as get_ts_dls(..., bs={bs})")
 
-def plain_dls(dls, bs, by_motion=False, least=2):
-    "Batches without groups, of dls of `relcon_dls`; tsai's stay as they are. least: segments that a batch wants"
+def plain_dls(dls, bs, usual, by_motion=False, least=2):
+    "Batches without groups, of dls of `relcon_dls`; tsai's stay as they are. usual: segments a batch if `bs` is None; least: those that a batch wants"
     check_dls(dls)
-    check_count('bs', bs, least), check_switch('by_motion', by_motion)
-    if isinstance(dls.train, GroupDL): return segment_dls(dls, bs, by_motion)
+    if bs is not None: check_count('bs', bs, least)
+    check_switch('by_motion', by_motion)
+    if isinstance(dls.train, GroupDL): return segment_dls(dls, usual if bs is None else bs, by_motion)
+    if bs not in (None, dls.train.bs): raise ValueError(f"`bs` is {bs}; `dls` stay as they are, in batches of {dls.train.bs}: wanted get_ts_dls(..., bs={bs}), or bs=None")
     if by_motion and not getattr(dls.train, 'by_motion', False): tell("`dls` stay as they are: their segments are not drawn by motion, as those of relcon_dls would be; by_motion=False says that this is meant")
     return dls
 
@@ -137,7 +139,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
                   n_augment:int=2,             # Augmentations of the copy that a segment is rebuilt from
                   fs:dict=None,                # Augmentations to draw from, by name; None: all eight
                   motion_only:bool=False,      # Fit on segments without their mean over time, their gravity
-                  bs:int=64,                   # Segments a batch, for dls of `relcon_dls`
+                  bs:int=None,                 # Segments a batch; None: 64, or as tsai's dls have it
                   by_motion:bool=False,        # Draw them in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
                   opt_func=plain_adam,
                   metrics=None,                # None: reconstruction error and, for dls made of `Segments`, how well the distance ranks
@@ -151,7 +153,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
     if net is not None: check_network(net, MotifDistance, dls, 'net')
     method = MotifReconstruction(n_augment, fs, motion_only=motion_only)
     if n_augment: check_disturbs(augmentations if fs is None else fs, dls.vars, dls.len)
-    dls = plain_dls(dls, bs, by_motion, least=1)
+    dls = plain_dls(dls, bs, 64, by_motion, least=1)
     if metrics is None:
         segs = _valid_segments(dls)
         metrics = [reconstruction_error] + ([] if segs is None else ranking_metrics(segs))
@@ -336,7 +338,7 @@ def motion_learner(dls:DataLoaders, # Of `relcon_dls`, or of tsai
 @delegates(relcon_learner, but=['own_view','motion_only','candidates','loss'])
 def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes plain batches; or of tsai, as they are
                   distance=None,          # As of `relcon_learner`; None: fit that of `motion_learner` first
-                  bs:int=128,             # Segments a batch, for dls of `relcon_dls`; the encoder sees two views of each
+                  bs:int=None,            # Segments a batch, of which the encoder sees two views each; None: 128, or as tsai's dls have it
                   by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
                   crop:int=None,          # A view is of a random stretch of so many samples; None: three quarters of a segment, with `aug_pred` 44 or more
                   weight:float=.3,        # Of the ranking, beside SimCLR's loss; None: of the ranking alone, the own view the nearest candidate
@@ -353,7 +355,7 @@ def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes p
     "A Learner that pretrains an encoder by three questions about two views of each segment: SimCLR's, RelCon's and AugPred's. Raises ValueError for malformed arguments"
     _not_open(kwargs, 'relcon_learner', 'own_view', 'motion_only', 'candidates', 'loss')
     check_known(joint_learner, kwargs)
-    batches = plain_dls(dls, bs, by_motion)
+    batches = plain_dls(dls, bs, 128, by_motion)
     kwargs['cbs'] = check_cbs(kwargs.get('cbs'))
     check_first_fit(distance, distance_epochs, distance_lr, kwargs['cbs'], 'motion_learner')
     check_count('n_augment', n_augment)                        # two views of which nothing is disturbed are one
