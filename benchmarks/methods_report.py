@@ -156,6 +156,23 @@ def of_everybody_else(y, subject):
     who, whose = np.unique(subject, return_inverse=True)
     return np.array([y[subject!=one].mean() for one in who])[whose]
 
+def again(folder): return records_of(folder/'methods/again')      # of runs that were made twice, those that no other table has
+
+def once_more(folder, runs):
+    "Lines: how far a score moves if the same seed is run again"
+    others  = again(folder)
+    pretrained, scores = ([{(r['name'], r['seed']): r['steps'] for r in of if r['stage']=='pretrain'} for of in (runs, others)], [scores_of(of) for of in (runs, others)])
+    twice   = [(r['name'], r['seed']) for r in others if r['stage']=='frozen']
+    def pair(name, seed, place): return [chosen(of, ['frozen'], name, place)['mean'][seed] for of in scores]
+    def made(run): return ' and '.join(str(of[run]) for of in pretrained) if run in pretrained[1] else ''
+    of      = {run: [pair(*run, place) for place in to_choose.values()] for run in twice}
+    trained = [cells for run,cells in of.items() if run in pretrained[1]]
+    if not trained: return []
+    sds     = [np.sqrt(np.mean([(x-y)**2/2 for x,y in cells])) for cells in zip(*trained)]
+    rows    = [[says(name), seed, made((name, seed)), *(f'{x:.3f} and {y:.3f}' for x,y in cells)] for (name,seed),cells in sorted(of.items(), key=lambda run: (run[0] not in pretrained[1], run[0]))]
+    return ['## The same seed once more', '', "A seed fixes what is drawn, not how a machine rounds, and training makes much of little. Frozen segments, first what the tables have, then another run of the same seed, on the other machine, in nearly as many steps and by another state of the code. Runs that train nothing are there as a check. The last row is the sd of a single run that the trained ones tell of:", '',
+            *table(['', 'seed', 'steps', *to_choose], [*rows, ['*sd of a run*', '', '', *map('{:.3f}'.format, sds)]])]
+
 def gait_errors(folder):
     "Lines: absolute and squared errors of what the frozen probes of seed 0 answered, and of the mean of everybody else"
     def one(true, predicted):
@@ -280,11 +297,13 @@ def data_section():
     head, rows = ['', 'for', 'origin', 'licence', 'people', 'hours', 'Hz', 'worn'], [[name, 'pretraining' if name in pretraining else tested[name], *about_sets[name]] for name in (*pretraining, *tested)]
     return ['## Data', '', "MotionSense and mobgap are bundled. The others are a folder of npz files, one a set, in the layout that `from_npz` reads ([02_recordings](../nbs/02_recordings.ipynb)); they were made of the publishers' archives, and no command here makes them anew. No test is at the wrist.", '', *table(head, rows)]
 
-def command_section(runs):
-    commands = sorted({r['command'] for r in runs})
+def command_section(runs, others=()):
+    commands = sorted({r['command'] for r in [*runs, *others]})
     return ['## Commands', '', '`python benchmarks/methods.py DATA --out methods --record results` runs what has no record yet, and `--names` with `--seeds` a part of it; as they were typed:', '', '<details>', '', *[f'- `{command}`' for command in commands], '', '</details>']
 
-def runs_of(folder): return [json.loads(f.read_text()) for f in sorted((folder/'methods').glob('*.json'))]
+def records_of(folder): return [json.loads(f.read_text()) for f in sorted(folder.glob('*.json'))]
+
+def runs_of(folder): return records_of(folder/'methods')
 
 def lines_of(folder):
     "The report, line by line"
@@ -293,9 +312,9 @@ def lines_of(folder):
     check_records(runs, folder/'methods')
     scores, order = scores_of(runs), [n for n in dict.fromkeys([*in_table, *steps, *ablations]) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(folder, runs), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
-    return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs)]
+    return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs, again(folder))]
 
 # ---- README's table -------------------------------------------------------------------------------------------------------------------------------
 

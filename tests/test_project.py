@@ -1,5 +1,5 @@
 "One source for each thing: notebooks for modules, settings.ini for metadata; rooms import only from above"
-import ast, json, re, shutil, subprocess, sys
+import ast, json, math, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from functools import reduce
 from importlib.metadata import metadata, version
@@ -217,7 +217,8 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     ours, alone = seeds_of('ours'), seeds_of('ours_alone')
     both = ours.keys()&alone.keys()
     def gain(*where): return f'{mean_of(ours, both, *where)-mean_of(alone, both, *where):+.3f}'.replace('0.', '.')
-    assert f"the same {how_many[len(both)]} with it and without: with five labels {gain('motionsense', 'few', '5')} (MotionSense) and {gain('hapt', 'few', '5')} (HAPT), on stride time {gain('moving_reality stride_time_s')}; with all labels {gain('motionsense')} and {gain('hapt')}, on speed {gain('mobgap speed_mps')}." in text
+    assert f"the same {how_many[len(both)]} with it and without: with five labels {gain('motionsense', 'few', '5')} (MotionSense) and {gain('hapt', 'few', '5')} (HAPT), on stride time {gain('moving_reality stride_time_s')} (a seed of the three against it); with all labels {gain('motionsense')} and {gain('hapt')}, on speed {gain('mobgap speed_mps')}." in text
+    assert sum(mean_of(ours, [s], 'moving_reality stride_time_s')<mean_of(alone, [s], 'moving_reality stride_time_s') for s in both)==1
     def sd(*where): return max(np.std([reduce(getitem, where[1:] or ['segment'], s[where[0]])['mean'] for s in seeds_of(name).values()], ddof=1) for name in of_readme.values() if len(seeds_of(name))>1)
     f1, five = (max(sd(task, *level) for task in ('motionsense','hapt')) for level in ((), ('few','5')))
     assert f"up to {f1:.2f} for F1 with all labels, {five:.2f} with five, {sd('mobgap speed_mps'):.2f} for speed and {sd('moving_reality stride_time_s'):.2f} for stride time.".replace('0.', '.') in (root/'README.md').read_text()
@@ -241,6 +242,18 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     assert ', '.join(f"{says} {shown(sum(s['linear'] for s in wharf(name))/len(wharf(name)))}" for says,name in of.items())+'.' in text
     sds = [s['linear_sd_folds'] for name in of.values() for s in wharf(name)]
     assert f'sd over folds is {min(sds):.2f} to {max(sds):.2f}'.replace('0.', '.') in text
+
+def test_runs_of_the_same_seed_differ_as_the_records_say():
+    "Pair by pair, by hand"
+    place = [('motionsense','segment'), ('hapt','segment'), ('motionsense','few','5'), ('hapt','few','5'), ('moving_reality stride_time_s','segment'), ('mobgap speed_mps','segment')]
+    def scores(folder, name): return [reduce(getitem, where, json.loads((folder/f'frozen_{name}_seed0.json').read_text())['scores'])['mean'] for where in place]
+    names = [f.stem.removeprefix('pretrain_').removesuffix('_seed0') for f in (root/'results/methods/again').glob('pretrain_*.json')]
+    twice = [[scores(root/'results/methods'/folder, name) for folder in ('','again')] for name in names]
+    apart = list(zip(*[[abs(x-y) for x,y in zip(*both)] for both in twice]))
+    most  = [f'{max(of):.2f}'[1:] for of in (apart[0]+apart[1], apart[2]+apart[3], apart[5], apart[4])]
+    assert f"differed by up to {', '.join(most[:3])} and {most[3]} (" in (root/'README.md').read_text() and len(twice)==4
+    last = next(line for line in (root/'results/methods.md').read_text().splitlines() if line.startswith('| *sd of a run*'))
+    assert last.strip('| ').split(' | ')[-6:]==[f'{math.sqrt(sum(d*d/2 for d in of)/len(of)):.3f}' for of in apart]
 
 @pytest.mark.parametrize('section,base', [('The same as differences:', 'relcon'), ('## What our departures are worth', 'ours'), ('## joint_learner minus each other, same seeds', None)])
 def test_differences_in_the_report_are_those_of_the_records(section, base, benchmarks):
