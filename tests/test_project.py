@@ -225,6 +225,8 @@ def test_readmes_sentences_on_methods_say_what_the_records_say():
     random, relcon = seeds_of('random'), seeds_of('relcon')
     both = random.keys()&relcon.keys()
     def means(task): return ' to '.join(shown(mean_of(of, both, task)) for of in (relcon, random))
+    def loss(name): return shown(mean_of(relcon, sorted(seeds_of(name)), 'mobgap speed_mps')-mean_of(seeds_of(name), sorted(seeds_of(name)), 'mobgap speed_mps'))
+    assert f"speed loses as much as with a ranking at random ({loss('euclidean')} and {loss('dtw')}, beside {loss('random')})" in text
     def wharf(name): return [json.loads(f.read_text())['scores']['wharf'] for f in (root/'results/levers').glob(f'{name}_seed*.json')]
     untrained = seeds_of('untrained')
     more = {place: mean_of(relcon, relcon, *place)-mean_of(untrained, untrained, *place) for place in (('motionsense',), ('hapt',), ('motionsense','few','5'), ('hapt','few','5'))}
