@@ -342,7 +342,7 @@ def test_segments_a_batch(make, usual, dls, few):
     options = dict(by_motion=False) | (dict(arch_config=dict(nf=2)) if make not in (motif_learner, masked_learner) else {}) | (dict(distance='spectrum') if make is joint_learner else {})
     def bs(*args, **kw): return make(*args, **options, **kw).dls.train.bs
     assert (bs(dls), bs(dls, bs=7), bs(made_by_tsai), bs(made_by_tsai, bs=48))==(usual, 7, 48, 48)
-    with pytest.raises(ValueError, match=r'`bs` is 7; `dls` stay as they are, in batches of 48: wanted get_ts_dls\(..., bs=7\), or bs=None'): bs(made_by_tsai, bs=7)
+    with pytest.raises(ValueError, match='`bs` is 7; `dls` stay as they are, in batches of 48: wanted dls made with bs=7, or bs=None'): bs(made_by_tsai, bs=7)
 
 def test_the_masked_distance_has_a_file(dls, tmp_path):
     masked = masked_learner(dls, MaskedDistance(nf=4, ks=5))

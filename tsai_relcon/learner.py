@@ -76,7 +76,7 @@ def plain_dls(dls, bs, usual, by_motion=False, least=2):
     if bs is not None: check_count('bs', bs, least)
     check_switch('by_motion', by_motion)
     if isinstance(dls.train, GroupDL): return segment_dls(dls, usual if bs is None else bs, by_motion)
-    if bs not in (None, dls.train.bs): raise ValueError(f"`bs` is {bs}; `dls` stay as they are, in batches of {dls.train.bs}: wanted get_ts_dls(..., bs={bs}), or bs=None")
+    if bs not in (None, dls.train.bs): raise ValueError(f"`bs` is {bs}; `dls` stay as they are, in batches of {dls.train.bs}: wanted dls made with bs={bs}, or bs=None")
     if by_motion and not getattr(dls.train, 'by_motion', False): tell("`dls` stay as they are: their segments are not drawn by motion, as those of relcon_dls would be; by_motion=False says that this is meant")
     return dls
 
