@@ -158,20 +158,23 @@ def of_everybody_else(y, subject):
 
 def again(folder): return records_of(folder/'methods/again')      # of runs that were made twice, those that no other table has
 
+def steps_by_run(runs): return {(r['name'], r['seed']): r['steps'] for r in runs if r['stage']=='pretrain'}
+
+def judged(runs): return {(r['name'], r['seed']) for r in runs if r['stage']=='frozen'}
+
 def once_more(folder, runs):
     "Lines: how far a score moves if the same seed is run again"
-    others  = again(folder)
-    pretrained, scores = ([{(r['name'], r['seed']): r['steps'] for r in of if r['stage']=='pretrain'} for of in (runs, others)], [scores_of(of) for of in (runs, others)])
-    twice   = [(r['name'], r['seed']) for r in others if r['stage']=='frozen']
-    def pair(name, seed, place): return [chosen(of, ['frozen'], name, place)['mean'][seed] for of in scores]
-    def made(run): return ' and '.join(str(of[run]) for of in pretrained) if run in pretrained[1] else ''
-    of      = {run: [pair(*run, place) for place in to_choose.values()] for run in twice}
-    trained = [cells for run,cells in of.items() if run in pretrained[1]]
+    others = again(folder)
+    check_records([*runs, *others], folder/'methods/again')
+    steps, scores = ([f(of) for of in (runs, others)] for f in (steps_by_run, scores_of))
+    twice   = sorted(judged(runs) & judged(others), key=lambda run: (run not in steps[1], run))      # what is trained comes first
+    trained = [run for run in twice if all(run in of for of in steps)]
     if not trained: return []
-    sds     = [np.sqrt(np.mean([(x-y)**2/2 for x,y in cells])) for cells in zip(*trained)]
-    rows    = [[says(name), seed, made((name, seed)), *(f'{x:.3f} and {y:.3f}' for x,y in cells)] for (name,seed),cells in sorted(of.items(), key=lambda run: (run[0] not in pretrained[1], run[0]))]
+    def both(run): return [[chosen(of, ['frozen'], run[0], place)['mean'][run[1]] for of in scores] for place in to_choose.values()]
+    def row(run): return [says(run[0]), run[1], ' and '.join(str(of[run]) for of in steps if run in of), *(f'{x:.3f} and {y:.3f}' for x,y in both(run))]
+    sds = [np.sqrt(np.mean([(x-y)**2/2 for x,y in of])) for of in zip(*map(both, trained))]
     return ['## The same seed once more', '', "A seed fixes what is drawn, not how a machine rounds, and training makes much of little. Frozen segments, first what the tables have, then another run of the same seed, on the other machine, in nearly as many steps and by another state of the code. Runs that train nothing are there as a check. The last row is the sd of a single run that the trained ones tell of:", '',
-            *table(['', 'seed', 'steps', *to_choose], [*rows, ['*sd of a run*', '', '', *map('{:.3f}'.format, sds)]])]
+            *table(['', 'seed', 'steps', *to_choose], [*map(row, twice), ['*sd of a run*', '', '', *map('{:.3f}'.format, sds)]])]
 
 def gait_errors(folder):
     "Lines: absolute and squared errors of what the frozen probes of seed 0 answered, and of the mean of everybody else"

@@ -257,6 +257,18 @@ def test_runs_of_the_same_seed_differ_as_the_records_say():
     last = next(line for line in (root/'results/methods.md').read_text().splitlines() if line.startswith('| *sd of a run*'))
     assert last.strip('| ').split(' | ')[-6:]==[f'{math.sqrt(sum(d*d/2 for d in of)/len(of)):.3f}' for of in apart]
 
+def test_runs_of_one_seed_want_a_counterpart_of_the_same_settings(tmp_path, benchmarks):
+    from methods_report import OtherSettings, lines_of
+    shutil.copytree(root/'results/methods', tmp_path/'methods')
+    (tmp_path/'methods/frozen_rebar_seed0.json').unlink()                                 # taken away to be run once more
+    once_more = '\n'.join(lines_of(tmp_path)).split('## The same seed once more')[1].split('\n## ')[0]
+    assert '| REBAR |' not in once_more and '| AugPred | 0 |' in once_more
+    other = tmp_path/'methods/again/pretrain_augpred_seed0.json'
+    other.write_text(json.dumps(json.loads(other.read_text())|dict(lr=1.)))
+    with pytest.raises(OtherSettings, match='again holds runs of augpred at rates'): lines_of(tmp_path)
+    shutil.rmtree(tmp_path/'methods/again')
+    assert '## The same seed once more' not in lines_of(tmp_path)
+
 @pytest.mark.parametrize('section,base', [('The same as differences:', 'relcon'), ('## What our departures are worth', 'ours'), ('## joint_learner minus each other, same seeds', None)])
 def test_differences_in_the_report_are_those_of_the_records(section, base, benchmarks):
     "Pair by pair and seed by seed, by hand"
