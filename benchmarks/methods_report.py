@@ -156,25 +156,32 @@ def of_everybody_else(y, subject):
     who, whose = np.unique(subject, return_inverse=True)
     return np.array([y[subject!=one].mean() for one in who])[whose]
 
-def again(folder): return records_of(folder/'methods/again')      # of runs that were made twice, those that no other table has
+def again(folder): return records_of(folder/'methods/again')      # of runs that were made twice, those that no other table has: the earlier ones
 
 def steps_by_run(runs): return {(r['name'], r['seed']): r['steps'] for r in runs if r['stage']=='pretrain'}
 
 def judged(runs): return {(r['name'], r['seed']) for r in runs if r['stage']=='frozen'}
 
-def once_more(folder, runs):
+def made_twice(runs, others):
+    "Runs (name, seed) that both have whole: those that train something, and those that do not"
+    both  = sorted(judged(runs) & judged(others))
+    whole = [run for run in both if all(run in steps_by_run(of) for of in (runs, others))]
+    return whole, [run for run in both if run[0] in beside]
+
+def once_more(folder, runs, others):
     "Lines: how far a score moves if the same seed is run again"
-    others = again(folder)
-    check_records([*runs, *others], folder/'methods/again')
-    steps, scores = ([f(of) for of in (runs, others)] for f in (steps_by_run, scores_of))
-    twice   = sorted(judged(runs) & judged(others), key=lambda run: (run not in steps[1], run))      # what is trained comes first
-    trained = [run for run in twice if all(run in of for of in steps)]
+    check_records([*runs, *others], f"{folder/'methods'} with its folder again")
+    trained, untrained = made_twice(runs, others)
     if not trained: return []
-    def both(run): return [[chosen(of, ['frozen'], run[0], place)['mean'][run[1]] for of in scores] for place in to_choose.values()]
-    def row(run): return [says(run[0]), run[1], ' and '.join(str(of[run]) for of in steps if run in of), *(f'{x:.3f} and {y:.3f}' for x,y in both(run))]
-    sds = [np.sqrt(np.mean([(x-y)**2/2 for x,y in of])) for of in zip(*map(both, trained))]
-    return ['## The same seed once more', '', "A seed fixes what is drawn, not how a machine rounds, and training makes much of little. Frozen segments, first what the tables have, then another run of the same seed, on the other machine, in nearly as many steps and by another state of the code. Runs that train nothing are there as a check. The last row is the sd of a single run that the trained ones tell of:", '',
-            *table(['', 'seed', 'steps', *to_choose], [*map(row, twice), ['*sd of a run*', '', '', *map('{:.3f}'.format, sds)]])]
+    steps, scores = ([f(of) for of in (runs, others)] for f in (steps_by_run, scores_of))
+    def pair(run, place): return [chosen(of, ['frozen'], run[0], place)['mean'].get(run[1], np.nan) for of in scores]
+    pairs  = {run: np.array([pair(run, place) for place in to_choose.values()]) for run in (*trained, *untrained)}
+    sds    = np.sqrt(np.nanmean([np.diff(pairs[run])[:,0]**2/2 for run in trained], axis=0))
+    changed = max(abs(steps[0][run]/steps[1][run]-1) for run in trained)
+    def row(run): return [says(run[0]), run[1], ' and '.join(str(of[run]) for of in steps if run in of), *('' if np.isnan(both).any() else '{:.3f} and {:.3f}'.format(*both) for both in pairs[run])]
+    return ['## The same seed once more', '', f"A seed fixes what is drawn, and not all that a run depends on. These were run again, to be fine-tuned, on another machine, which rounds otherwise, in as many steps but for {100*changed:.1f} in a hundred, with distances fitted anew and the code of a later day; whatever they had scored, the tables have the later run. Frozen segments, first as in the tables, then the other run; what trains nothing is there as a check. "
+            f"The last row is the sd of a single run that the {len(trained)} pairs that train tell of: a few pairs say little of an sd{', and none is of joint_learner' if all(name!='ours' for name,_ in trained) else ''}.", '',
+            *table(['', 'seed', 'steps', *to_choose], [*map(row, pairs), ['*sd of a run*', '', '', *('' if np.isnan(sd) else f'{sd:.2f}' for sd in sds)]])]
 
 def gait_errors(folder):
     "Lines: absolute and squared errors of what the frozen probes of seed 0 answered, and of the mean of everybody else"
@@ -225,7 +232,7 @@ def ablation_section(scores, runs):
     n   = seeds_of(scores, 'relcon')
     own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
+            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by; of speed and stride time nor is a mean of two seeds unless it is more than what [the same seed once more](#the-same-seed-once-more) gave." if own else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
             *table(['', 'argument', 'seeds', *compared], [*map(row, there), *own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
@@ -294,15 +301,15 @@ def cost_section(runs, order):
         return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{np.mean([passes(r) for r in runs if r['stage']=='pretrain' and r['name']==n]):.1f}", f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g} ({round(np.mean(fitted))})" if (fitted := of('distance', recipes[n].distance, 'steps')) else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
     head = ['', 'lr', 'steps', 'passes over the data', 'seconds a step', 'anchors a second', "the distance's minutes (steps)", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
     rows = [row(n) for n in order if of('pretrain', n, 'steps')]
-    return ['## Costs', '', 'Seconds and minutes of the processor, one thread. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
+    return ['## Costs', '', 'Seconds and minutes of the processor, one thread. A step is the minutes of pretraining divided by the steps, on the machine that set them; judging and fine-tuning were timed where they ran, and one of the machines is nearly twice as fast as the other: their minutes are no comparison of methods. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
 
 def data_section():
     head, rows = ['', 'for', 'origin', 'licence', 'people', 'hours', 'Hz', 'worn'], [[name, 'pretraining' if name in pretraining else tested[name], *about_sets[name]] for name in (*pretraining, *tested)]
     return ['## Data', '', "MotionSense and mobgap are bundled. The others are a folder of npz files, one a set, in the layout that `from_npz` reads ([02_recordings](../nbs/02_recordings.ipynb)); they were made of the publishers' archives, and no command here makes them anew. No test is at the wrist.", '', *table(head, rows)]
 
 def command_section(runs, others=()):
-    commands = sorted({r['command'] for r in [*runs, *others]})
-    return ['## Commands', '', '`python benchmarks/methods.py DATA --out methods --record results` runs what has no record yet, and `--names` with `--seeds` a part of it; as they were typed:', '', '<details>', '', *[f'- `{command}`' for command in commands], '', '</details>']
+    def typed(of): return [f'- `{command}`' for command in sorted({r['command'] for r in of})]
+    return ['## Commands', '', '`python benchmarks/methods.py DATA --out methods --record results` runs what has no record yet, and `--names` with `--seeds` a part of it; as they were typed:', '', '<details>', '', *typed(runs), *(['', 'Of the runs that stand beside another of the same seed:', '', *typed(others)] if others else []), '', '</details>']
 
 def records_of(folder): return [json.loads(f.read_text()) for f in sorted(folder.glob('*.json'))]
 
@@ -310,14 +317,14 @@ def runs_of(folder): return records_of(folder/'methods')
 
 def lines_of(folder):
     "The report, line by line"
-    runs = runs_of(folder)
+    runs, others = runs_of(folder), again(folder)
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
     check_records(runs, folder/'methods')
     scores, order = scores_of(runs), [n for n in dict.fromkeys([*in_table, *steps, *ablations]) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(folder, runs), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(folder, runs, others), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
-    return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs, again(folder))]
+    return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs, others)]
 
 # ---- README's table -------------------------------------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ def simclr_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                    tau:float=.1,           # Temperature
                    n_augment:int=2,        # Augmentations of a view
                    projection:tuple=(256,128,50), # Widths of the head, which is dropped after training
-                   bs:int=None,            # Segments a batch, of which the encoder sees two views each; None: 128, or as tsai's dls have it
+                   bs:int=None,            # Segments a batch, of which the encoder sees two views each; None: 128, or as dls that keep their batches have it
                    fs:dict=None,           # Augmentations to draw from, by name; None: all eight, with `aug_pred` the five that it does not ask about
                    crop:int=None,          # A view is of a random stretch of so many samples; None: of the whole segment
                    by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
@@ -109,7 +109,7 @@ class AugPred(DisturbedPretext):
 def augpred_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                     arch=RelConResNet34,    # Encoder: see `relcon_learner`
                     arch_config:dict=None,  # For the class, such as dict(nf=16)
-                    bs:int=None,            # Segments a batch; None: 256, or as tsai's dls have it
+                    bs:int=None,            # Segments a batch; None: 256, or as dls that keep their batches have it
                     by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
                     metrics=task_accuracy,
                     cbs=None,
@@ -220,7 +220,7 @@ class MaskedReconstruction(DisturbedPretext):
 def masked_learner(dls:DataLoaders,          # Of `relcon_dls`
                    net:MaskedDistance=None,  # None: a new one
                    share:float=.25,          # Of a segment, hidden
-                   bs:int=None,              # Segments a batch; None: 64, or as tsai's dls have it
+                   bs:int=None,              # Segments a batch; None: 64, or as dls that keep their batches have it
                    by_motion:bool=False,     # Draw them in proportion to their motion
                    opt_func=plain_adam,
                    cbs=None,
@@ -351,7 +351,7 @@ def _mended_mvp():
 def mvp_learner(dls:DataLoaders,        # Of `relcon_dls`, or of tsai
                 arch=RelConResNet34,    # Encoder: a class, called with (c_in, None), or a module with `backbone` and `head_nf`
                 arch_config:dict=None,  # For the class, such as dict(nf=16)
-                bs:int=None,            # Segments a batch; None: 256, or as tsai's dls have it
+                bs:int=None,            # Segments a batch; None: 256, or as dls that keep their batches have it
                 r:float=.15,            # Share of the samples that are masked
                 by_motion:bool=False,   # Draw segments in proportion to their motion, for dls of `relcon_dls`
                 cbs=None,

@@ -71,7 +71,7 @@ def _check_last_batch(dl, dls):
         raise ValueError(f"`dls` has {n} segments {'to validate' if dl is dls.valid else 'to train'} in batches of {dl.bs}, of which tsai's loader would give the last one empty; wanted another number, such as get_ts_dls(..., bs={bs})")
 
 def plain_dls(dls, bs, usual, by_motion=False, least=2):
-    "Batches without groups, of dls of `relcon_dls`; tsai's stay as they are. usual: segments a batch if `bs` is None; least: those that a batch wants"
+    "Batches without groups, of dls of `relcon_dls`; others stay as they are. usual: segments a batch if `bs` is None; least: those that a batch wants"
     check_dls(dls)
     if bs is not None: check_count('bs', bs, least)
     check_switch('by_motion', by_motion)
@@ -139,7 +139,7 @@ def motif_learner(dls:DataLoaders,             # Of `relcon_dls`, or of tsai: th
                   n_augment:int=2,             # Augmentations of the copy that a segment is rebuilt from
                   fs:dict=None,                # Augmentations to draw from, by name; None: all eight
                   motion_only:bool=False,      # Fit on segments without their mean over time, their gravity
-                  bs:int=None,                 # Segments a batch; None: 64, or as tsai's dls have it
+                  bs:int=None,                 # Segments a batch; None: 64, or as dls that keep their batches have it
                   by_motion:bool=False,        # Draw them in proportion to their motion, for dls of `relcon_dls` (whose own way of drawing belongs to their groups)
                   opt_func=plain_adam,
                   metrics=None,                # None: reconstruction error and, for dls made of `Segments`, how well the distance ranks
@@ -338,7 +338,7 @@ def motion_learner(dls:DataLoaders, # Of `relcon_dls`, or of tsai
 @delegates(relcon_learner, but=['own_view','motion_only','candidates','loss'])
 def joint_learner(dls:DataLoaders,        # Of `relcon_dls`, of which it makes plain batches; or of tsai, as they are
                   distance=None,          # As of `relcon_learner`; None: fit that of `motion_learner` first
-                  bs:int=None,            # Segments a batch, of which the encoder sees two views each; None: 128, or as tsai's dls have it
+                  bs:int=None,            # Segments a batch, of which the encoder sees two views each; None: 128, or as dls that keep their batches have it
                   by_motion:bool=True,    # Draw them in proportion to their motion, for dls of `relcon_dls`
                   crop:int=None,          # A view is of a random stretch of so many samples; None: three quarters of a segment, with `aug_pred` 44 or more
                   weight:float=.3,        # Of the ranking, beside SimCLR's loss; None: of the ranking alone, the own view the nearest candidate
