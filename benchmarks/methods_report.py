@@ -156,7 +156,7 @@ def of_everybody_else(y, subject):
     who, whose = np.unique(subject, return_inverse=True)
     return np.array([y[subject!=one].mean() for one in who])[whose]
 
-def again(folder): return records_of(folder/'methods/again')      # of runs that were made twice, those that no other table has: the earlier ones
+def again(folder): return records_of(folder/'methods/again')      # of runs that were made twice, those that no other table has
 
 def steps_by_run(runs): return {(r['name'], r['seed']): r['steps'] for r in runs if r['stage']=='pretrain'}
 
@@ -179,7 +179,7 @@ def once_more(folder, runs, others):
     sds    = np.sqrt(np.nanmean([np.diff(pairs[run])[:,0]**2/2 for run in trained], axis=0))
     changed = max(abs(steps[0][run]/steps[1][run]-1) for run in trained)
     def row(run): return [says(run[0]), run[1], ' and '.join(str(of[run]) for of in steps if run in of), *('' if np.isnan(both).any() else '{:.3f} and {:.3f}'.format(*both) for both in pairs[run])]
-    return ['## The same seed once more', '', f"A seed fixes what is drawn, and not all that a run depends on. These were run again, to be fine-tuned, on another machine, which rounds otherwise, in as many steps but for {100*changed:.1f} in a hundred, with distances fitted anew and the code of a later day; whatever they had scored, the tables have the later run. Frozen segments, first as in the tables, then the other run; what trains nothing is there as a check. "
+    return ['## The same seed once more', '', f"A seed fixes what is drawn, and not all that a run depends on. Those that train were run again, to be fine-tuned, on another machine, which rounds otherwise, in as many steps but for {100*changed:.1f} in a hundred, with distances fitted anew and the code of a later day; whatever they had scored, the tables have the later run. What trains nothing was only judged again, as a check: the tables have the earlier. Frozen segments, first as in the tables, then the other run. "
             f"The last row is the sd of a single run that the {len(trained)} pairs that train tell of: a few pairs say little of an sd{', and none is of joint_learner' if all(name!='ours' for name,_ in trained) else ''}.", '',
             *table(['', 'seed', 'steps', *to_choose], [*map(row, pairs), ['*sd of a run*', '', '', *('' if np.isnan(sd) else f'{sd:.2f}' for sd in sds)]])]
 
@@ -221,7 +221,7 @@ def spread_in_percent(scores, name, places):
     of = over(scores, name, places)
     return 100*of.std()/of.mean()
 
-def ablation_section(scores, runs):
+def ablation_section(scores, runs, others=()):
     "The paper's ablations: change in percent, beside what the paper says"
     there = [name for name in ablations if seeds_of_both(scores, name, 'relcon')]
     if not there: return []
@@ -232,7 +232,7 @@ def ablation_section(scores, runs):
     n   = seeds_of(scores, 'relcon')
     own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by; of speed and stride time nor is a mean of two seeds unless it is more than what [the same seed once more](#the-same-seed-once-more) gave." if own else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
+            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + (" Nor, of speed and stride time, is what is smaller than twice the sd of a run in [the same seed once more](#the-same-seed-once-more): a difference of two means of two seeds has the sd of one run." if made_twice(runs, others)[0] else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
             *table(['', 'argument', 'seeds', *compared], [*map(row, there), *own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
@@ -301,7 +301,7 @@ def cost_section(runs, order):
         return [says(n), f"{of('pretrain', n, 'lr')[0]:g}", round(made), f"{np.mean([passes(r) for r in runs if r['stage']=='pretrain' and r['name']==n]):.1f}", f"{60*s['minutes']/made:.2f}", f"{np.mean(of('pretrain', n, 'anchors'))/60/s['minutes']:.0f}", f"{s['distance_minutes']:g} ({round(np.mean(fitted))})" if (fitted := of('distance', recipes[n].distance, 'steps')) else '', minutes(n, 'frozen'), minutes(n, 'finetune'), minutes(n, 'finetune_gait')]
     head = ['', 'lr', 'steps', 'passes over the data', 'seconds a step', 'anchors a second', "the distance's minutes (steps)", 'frozen judging, minutes', 'fine-tuning activities, minutes', 'gait, minutes']
     rows = [row(n) for n in order if of('pretrain', n, 'steps')]
-    return ['## Costs', '', 'Seconds and minutes of the processor, one thread. A step is the minutes of pretraining divided by the steps, on the machine that set them; judging and fine-tuning were timed where they ran, and one of the machines is nearly twice as fast as the other: their minutes are no comparison of methods. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
+    return ['## Costs', '', 'Seconds and minutes of the processor, one thread. A step is the minutes of pretraining divided by the steps, on the machine that set them; judging and fine-tuning were timed where they ran, and one of the machines is two to two and a half times as fast as the other: their minutes are no comparison of methods. SimCLR, joint_learner and its variants encode two views of each anchor; AugPred and masked values have segments in place of anchors.', '', *table(head, rows)] if rows else []
 
 def data_section():
     head, rows = ['', 'for', 'origin', 'licence', 'people', 'hours', 'Hz', 'worn'], [[name, 'pretraining' if name in pretraining else tested[name], *about_sets[name]] for name in (*pretraining, *tested)]
@@ -322,7 +322,7 @@ def lines_of(folder):
     check_records(runs, folder/'methods')
     scores, order = scores_of(runs), [n for n in dict.fromkeys([*in_table, *steps, *ablations]) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(folder, runs, others), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs), *about_the_control(scores, runs), *departure_section(scores, runs),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(folder, runs, others), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs, others), *about_the_control(scores, runs), *departure_section(scores, runs),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs, others)]
 
