@@ -164,22 +164,21 @@ def judged(runs): return {(r['name'], r['seed']) for r in runs if r['stage']=='f
 
 def made_twice(runs, others):
     "Runs (name, seed) that both have whole: those that train something, and those that do not"
-    both  = sorted(judged(runs) & judged(others))
-    whole = [run for run in both if all(run in steps_by_run(of) for of in (runs, others))]
-    return whole, [run for run in both if run[0] in beside]
+    both, pretrained = sorted(judged(runs) & judged(others)), steps_by_run(runs).keys() & steps_by_run(others).keys()
+    return [run for run in both if run in pretrained], [run for run in both if run[0] in beside]
 
-def once_more(folder, runs, others):
+def once_more(scores, runs, others, trained, checks):
     "Lines: how far a score moves if the same seed is run again"
-    check_records([*runs, *others], f"{folder/'methods'} with its folder again")
-    trained, untrained = made_twice(runs, others)
     if not trained: return []
-    steps, scores = ([f(of) for of in (runs, others)] for f in (steps_by_run, scores_of))
+    steps, scores = [steps_by_run(runs), steps_by_run(others)], [scores, scores_of(others)]
     def pair(run, place): return [chosen(of, ['frozen'], run[0], place)['mean'].get(run[1], np.nan) for of in scores]
-    pairs  = {run: np.array([pair(run, place) for place in to_choose.values()]) for run in (*trained, *untrained)}
-    sds    = np.sqrt(np.nanmean([np.diff(pairs[run])[:,0]**2/2 for run in trained], axis=0))
+    pairs   = {run: np.array([pair(run, place) for place in to_choose.values()]) for run in (*trained, *checks)}
+    sds     = np.sqrt(np.nanmean([np.diff(pairs[run])[:,0]**2/2 for run in trained], axis=0))
     changed = max(abs(steps[0][run]/steps[1][run]-1) for run in trained)
     def row(run): return [says(run[0]), run[1], ' and '.join(str(of[run]) for of in steps if run in of), *('' if np.isnan(both).any() else '{:.3f} and {:.3f}'.format(*both) for both in pairs[run])]
-    return ['## The same seed once more', '', f"A seed fixes what is drawn, and not all that a run depends on. Those that train were run again, to be fine-tuned, on another machine, which rounds otherwise, in as many steps but for {100*changed:.1f} in a hundred, with distances fitted anew and the code of a later day; whatever they had scored, the tables have the later run. What trains nothing was only judged again, as a check: the tables have the earlier. Frozen segments, first as in the tables, then the other run. "
+    return ['## The same seed once more', '',
+            f"A seed fixes what is drawn, and not all that a run depends on. Those that train were run again, to be fine-tuned, on another machine, which rounds otherwise, in as many steps but for {100*changed:.1f} in a hundred, with distances fitted anew and the code of a later day; whatever they had scored, the tables have the later run. "
+            "What trains nothing was only judged again, as a check: the tables have the earlier. Frozen segments, first as in the tables, then the other run. "
             f"The last row is the sd of a single run that the {len(trained)} pairs that train tell of: a few pairs say little of an sd{', and none is of joint_learner' if all(name!='ours' for name,_ in trained) else ''}.", '',
             *table(['', 'seed', 'steps', *to_choose], [*map(row, pairs), ['*sd of a run*', '', '', *('' if np.isnan(sd) else f'{sd:.2f}' for sd in sds)]])]
 
@@ -221,8 +220,8 @@ def spread_in_percent(scores, name, places):
     of = over(scores, name, places)
     return 100*of.std()/of.mean()
 
-def ablation_section(scores, runs, others=()):
-    "The paper's ablations: change in percent, beside what the paper says"
+def ablation_section(scores, of_a_run):
+    "The paper's ablations: change in percent, beside what the paper says. of_a_run: does the report tell the sd of a run?"
     there = [name for name in ablations if seeds_of_both(scores, name, 'relcon')]
     if not there: return []
     def cell(c, papers): return f'{c:+.1f}%' + (f' ({papers:+.1f}%)' if papers is not None else '')
@@ -232,7 +231,7 @@ def ablation_section(scores, runs, others=()):
     n   = seeds_of(scores, 'relcon')
     own = [["*the recipe's own sd over seeds*", '`relcon_learner(dls)`', n, *(f"±{spread_in_percent(scores, 'relcon', places):.1f}%" for places in compared.values())]] if n>1 else []
     return ['## Ablations: what they say, and what the paper says', '',
-            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + (" Nor, of speed and stride time, is what is smaller than twice the sd of a run in [the same seed once more](#the-same-seed-once-more): a difference of two means of two seeds has the sd of one run." if made_twice(runs, others)[0] else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
+            "Change in percent of the paper's recipe with the same seeds, and the same time or steps; in brackets what the paper reports of its own data (its stride velocity, its F1 scores of segments and of workouts). F1 is the mean over MotionSense and HAPT, speed is of three people." + (" What is smaller than twice the last row, the sd over the recipe's own seeds, is nothing to go by." if own else '') + (" Nor, of speed and stride time, is what is smaller than twice the sd of a run in [the same seed once more](#the-same-seed-once-more): a difference of two means of two seeds has the sd of one run." if of_a_run else '') + " A row is of one person and hour; the other rows of a batch are drawn at random, and may be of the same person.", '',
             *table(['', 'argument', 'seeds', *compared], [*map(row, there), *own]), *not_yet('run with the seeds of the recipe', ablations, there),
             'The same as differences:', '', *difference_table(scores, {says(name): (name, 'relcon') for name in there}, {k: v for k,v in segments.items() if k!='double support (r)'})]
 
@@ -248,7 +247,7 @@ def about_the_control(scores, runs):
     taken  = {name: np.mean([r['steps'] for r in runs if r['stage']=='pretrain' and r['name']==name and r['seed'] in shared]) for name in ('random','relcon')}
     return [f"**The control.** If candidates ranked at random did as well, the learned ranking would add nothing. In the same time, in which it makes {taken['random']/taken['relcon']:.1f} times the steps because it asks no distance, against the paper's recipe the control is {found} ({in_seeds(n)}{'; the sd over the seeds of the recipe itself is in the last row above' if seeds_of(scores, 'relcon')>1 else ''}).", '']
 
-def departure_section(scores, runs):
+def departure_section(scores):
     "Our departures, one taken back at a time: differences"
     there = [name for name in steps if seeds_of_both(scores, name, 'ours')]
     if not there: return []
@@ -319,10 +318,11 @@ def lines_of(folder):
     "The report, line by line"
     runs, others = runs_of(folder), again(folder)
     if not runs: raise SystemExit(f'no records in {folder}/methods yet')
-    check_records(runs, folder/'methods')
+    check_records(runs, folder/'methods'), check_records([*runs, *others], f"{folder/'methods'} with its folder again")
+    trained, checks = made_twice(runs, others)
     scores, order = scores_of(runs), [n for n in dict.fromkeys([*in_table, *steps, *ablations]) if any(r['name']==n for r in runs)]
     lines = about(runs)
-    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(folder, runs, others), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, runs, others), *about_the_control(scores, runs), *departure_section(scores, runs),
+    if len(scores): lines += [*in_short(scores, [n for n in order if n in in_table]), *frozen(scores, order), *once_more(scores, runs, others, trained, checks), *gait_errors(folder), *against_ours(scores, order), *ablation_section(scores, bool(trained)), *about_the_control(scores, runs), *departure_section(scores),
                               *fine_tuning_section(scores, [r for r in runs if r['stage'] in protocols_of], order)]
     return [*lines, *pictures(folder), *cost_section(runs, order), *data_section(), *command_section(runs, others)]
 
